@@ -1,0 +1,1 @@
+"""Runs agents on FastAPI tasks and judges the services they leave behind."""
