@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +15,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from . import proof, report, sandbox, tasks
+from . import proof, report, sandbox, session, tasks
+from .agents import Live, PackError, arm
+from .agents.live import credentials
 from .grade import GraderError, grader
-from .model import Task
+from .model import Task, Trial
 from .postgres import PostgresError
+from .results import ResultsError, Store
 
 DONE, SHORT, MISUSE, BROKEN = 0, 1, 2, 3
 app = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
@@ -25,12 +31,25 @@ Unconfined = Annotated[bool, typer.Option("--unconfined", help="Run without bubb
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="How many at once.")]
 
 
+RESULTS = sandbox.ROOT / "evals" / "results"
+
+
+class Effort(StrEnum):
+    """How hard a live model thinks, as Claude Code names it."""
+
+    low = "low"
+    medium = "medium"
+    high = "high"
+    xhigh = "xhigh"
+    max = "max"
+
+
 @contextmanager
 def refusals() -> Iterator[None]:
     """Turn the errors that a person can mend into one message and the right exit code."""
     try:
         yield
-    except tasks.TaskError as error:
+    except (tasks.TaskError, PackError, ResultsError) as error:
         _refuse(str(error), MISUSE)
     except (GraderError, PostgresError, sandbox.SandboxError) as error:
         _refuse(str(error), BROKEN)
@@ -76,6 +95,87 @@ def _confined(unconfined: bool) -> bool:
     if why := sandbox.obstacle():
         _refuse(f"{why}\n--unconfined does without; use it for code that you trust.", BROKEN)
     return True
+
+
+@app.command()
+def run(
+    task: Annotated[list[str] | None, typer.Option("--task", help="Only this task; repeat for more.")] = None,
+    arms: Annotated[
+        list[str] | None, typer.Option("--arm", help="pack, bare, or NAME=PATH of a plugin; repeat for more.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="auto, scripted, or the name of a model: auto is sonnet with credentials, else scripted.")
+    ] = "auto",
+    effort: Annotated[Effort, typer.Option(help="How hard a live model thinks.")] = Effort.medium,
+    trials: Annotated[int, typer.Option(min=1, max=1000, help="How often each arm does each task.")] = 1,
+    jobs: Jobs = 2,
+    max_usd: Annotated[float, typer.Option(min=0, help="A live run starts no trial beyond this sum.")] = 20.0,
+    out: Annotated[Path | None, typer.Option(help="Where results go; a new folder.", file_okay=False)] = None,
+    as_json: AsJson = False,
+    unconfined: Unconfined = False,
+) -> None:
+    """Score the agent on the tasks: live with credentials for Claude, scripted without."""
+    with refusals():
+        chosen = tuple(tasks.load(name) for name in task or tasks.names())
+        equipped = tuple(arm(text) for text in arms or ["pack"])
+        plan = session.Plan(chosen, equipped, trials, jobs, max_usd, _live(model, effort.value))
+        _announce(plan)
+        confined = _run_confined(plan, unconfined)
+        store = Store.create(out or RESULTS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S"))
+        with grader(confined=confined) as judge, progress(plan.total, "trials") as done:
+            outcome = session.run(plan, judge, store, lambda one: done(_line(one)))
+    ordered = sorted(outcome.trials, key=lambda one: (one.task, one.arm, one.number))
+    document = report.ran(plan.mode, ordered, outcome.stopped)
+    (store.folder / "run.json").write_text(json.dumps(document, indent=2) + "\n")
+    told.print(f"Results: {store.folder}", markup=False)
+    if as_json:
+        _print_json(document)
+    else:
+        report.show_run(Console(), plan.mode, ordered, outcome.stopped)
+    raise typer.Exit(_run_status(ordered, outcome.stopped))
+
+
+def _live(model: str, effort: str) -> Live | None:
+    found = credentials() if model != "scripted" else None
+    if found is None:
+        if model not in ("auto", "scripted"):
+            _refuse(
+                f"--model {model}: needs credentials; set ANTHROPIC_API_KEY, or use --model scripted for a dry run",
+                MISUSE,
+            )
+        return None
+    return Live(found, "sonnet" if model == "auto" else model, effort)
+
+
+def _announce(plan: session.Plan) -> None:
+    names = ", ".join(one.name for one in plan.arms)
+    size = f"{plan.total} trials: {len(plan.tasks)} tasks, arms {names}, {plan.trials} each"
+    if plan.live is None:
+        told.print(f"Scripted: no model is asked, a known conversation is played. {size}.", markup=False)
+    else:
+        told.print(f"Live with {plan.live.model}, effort {plan.live.effort}. {size}. At most ${plan.max_usd:g}.",
+                   markup=False)  # fmt: skip
+
+
+def _run_confined(plan: session.Plan, unconfined: bool) -> bool:
+    """A live agent is never left unconfined silently; a scripted run says that it is."""
+    if unconfined or plan.live is not None:
+        return _confined(unconfined)
+    if why := sandbox.obstacle():
+        told.print(f"Unconfined, because {why}", style="yellow", markup=False)
+        return False
+    return True
+
+
+def _line(trial: Trial) -> str:
+    score = f"{trial.grade.score:.1%} of checks" if trial.grade else (trial.error or "no grade")[:200]
+    return f"{trial.task}, {trial.arm}, trial {trial.number}: {trial.status}, {score}"
+
+
+def _run_status(trials: list[Trial], stopped: str | None) -> int:
+    if stopped or not trials or any(not one.status.counts for one in trials):
+        return BROKEN
+    return DONE if all(one.grade and not one.grade.failing() for one in trials) else SHORT
 
 
 @app.command()
@@ -135,5 +235,18 @@ def list_(as_json: AsJson = False) -> None:
         report.show_list(Console(), chosen)
 
 
+@app.callback()
+def about() -> None:
+    """Score a FastAPI agent, judge what it wrote, and prove the judges. Without a command: run."""
+
+
 def main() -> None:
-    app()
+    app(_with_command(sys.argv[1:]))
+
+
+def _with_command(arguments: list[str]) -> list[str]:
+    """`run` is what is meant when no command is named: `run.py --arm bare` is `run.py run --arm bare`."""
+    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    if not arguments or arguments[0] in commands or arguments[0] in ("--help", "-h"):
+        return arguments or ["run"]
+    return ["run", *arguments]

@@ -9,36 +9,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .model import CheckResult, Grade, Kind, Outcome, Task
+from .model import Grade, Kind, Outcome, Status, Task, Trial
 from .proof import Proof
+from .results import trial_document
+from .stats import Figures, figures
 from .tasks import without_mutant
 
 MARK = {Outcome.PASSED: "[green]passed[/]", Outcome.FAILED: "[red]failed[/]", Outcome.MISSING: "[red]missing[/]"}
 LOG_SHOWN = 1500
 
 
-def check_document(check: CheckResult) -> dict[str, Any]:
-    return {"name": check.name, "kind": check.kind, "outcome": check.outcome, "message": check.message}
-
-
 def graded(task: Task, grade: Grade) -> dict[str, Any]:
     """One trial without an arm, as `grade --json` prints it."""
-    return {
-        "task": task.name,
-        "number": 1,
-        "status": "completed",
-        "pass": grade.passed,
-        "secure_pass": grade.secure_passed,
-        "check_score": grade.score,
-        "checks": [check_document(check) for check in grade.checks],
-        "seconds": 0.0,
-        "grade_seconds": grade.seconds,
-        "turns": 0,
-        "tokens": 0,
-        "cost_usd": 0.0,
-        "error": grade.error,
-        "log": grade.log,
-    }
+    document = trial_document(Trial(task.name, "", 1, Status.COMPLETED, grade))
+    del document["arm"]
+    return document | {"log": grade.log}
 
 
 def show_grade(out: Console, task: Task, grade: Grade) -> None:
@@ -141,3 +126,83 @@ def show_list(out: Console, tasks: list[Task]) -> None:
         )
     out.print(table)
     out.print("Arms: pack (this repository's plugin), bare (nothing loaded).")
+
+
+def summary(trials: list[Trial]) -> list[Figures]:
+    """The headline of each arm, in the order in which they first appear."""
+    arms = list(dict.fromkeys(trial.arm for trial in trials))
+    return [figures(arm, [trial for trial in trials if trial.arm == arm]) for arm in arms]
+
+
+def ran(mode: str, trials: list[Trial], stopped: str | None) -> dict[str, Any]:
+    """The document of `run --json`."""
+    return {
+        "mode": mode,
+        "arms": list(dict.fromkeys(trial.arm for trial in trials)),
+        "tasks": list(dict.fromkeys(trial.task for trial in trials)),
+        "trials": [trial_document(trial) for trial in trials],
+        "summary": [_figures_document(one) for one in summary(trials)],
+        "stopped": stopped,
+    }
+
+
+def _figures_document(one: Figures) -> dict[str, Any]:
+    return {
+        "arm": one.arm,
+        "trials": one.trials,
+        "left_out": one.left_out,
+        "tasks": one.tasks,
+        "pass@1": one.passed,
+        "secure_pass@1": one.secure_passed,
+        "check_score": one.check_score,
+        "secure_pass^k": one.pass_all_k,
+        "k": one.k,
+        "median_seconds": one.seconds,
+        "median_turns": one.turns,
+        "median_tokens": one.tokens,
+        "median_cost_usd": one.cost_usd,
+    }
+
+
+def show_run(out: Console, mode: str, trials: list[Trial], stopped: str | None) -> None:
+    """What failed, then a table of arms and one of tasks."""
+    for trial in trials:
+        _show_failures(out, trial)
+    if stopped:
+        out.print(f"Stopped early: {stopped}", markup=False)
+    note = "" if mode == "live" else " (scripted: the model's part was played, this is no model's score)"
+    arms = Table("arm", "trials", "pass", "secure pass", "checks", "time", "turns", "tokens", "cost", title=f"Arms{note}")
+    for one in summary(trials):
+        kept = f"{one.trials - one.left_out} of {one.trials}" if one.left_out else str(one.trials)
+        secure = f"{one.secure_passed:.0%}" + ("" if one.pass_all_k is None else f" (^{one.k} {one.pass_all_k:.0%})")
+        arms.add_row(one.arm, kept, f"{one.passed:.0%}", secure, f"{one.check_score:.1%}", f"{one.seconds:.1f} s",
+                     f"{one.turns:g}", f"{one.tokens:g}", f"${one.cost_usd:.2f}")  # fmt: skip
+    out.print(arms)
+    table = Table("task", "arm", "pass", "secure pass", "checks passed", "status", title=f"Tasks, {mode}")
+    for name in dict.fromkeys(trial.task for trial in trials):
+        for arm in dict.fromkeys(trial.arm for trial in trials):
+            group = [trial for trial in trials if (trial.task, trial.arm) == (name, arm)]
+            if group:
+                table.add_row(name, arm, *_cells(arm, group))
+    out.print(table)
+
+
+def _cells(arm: str, group: list[Trial]) -> list[str]:
+    one = figures(arm, group)
+    status = ", ".join(sorted({trial.status.value for trial in group}))
+    if not one.tasks:
+        return ["-", "-", "-", status]
+    return [f"{one.passed:.0%}", f"{one.secure_passed:.0%}", f"{one.check_score:.1%}", status]
+
+
+def _show_failures(out: Console, trial: Trial) -> None:
+    place = f"{trial.task}, {trial.arm}, trial {trial.number}"
+    if not trial.status.counts:
+        out.print(f"{place}: {trial.status}, left out: {trial.error}", markup=False)
+    if trial.grade is None:
+        return
+    for check in trial.grade.checks:
+        if check.outcome is not Outcome.PASSED:
+            out.print(f"{place}: {check.name} {check.outcome}: {check.message[:300]}", markup=False)
+    if trial.grade.failing() and trial.grade.log:
+        out.print(f"{place}: the end of the service's output:\n{trial.grade.log[-LOG_SHOWN:]}", markup=False)

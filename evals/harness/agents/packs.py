@@ -1,0 +1,90 @@
+"""An arm: what is loaded beside the bare Claude Code, and the texts by which it is recognised in requests."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..sandbox import ROOT
+from ..workspace import LITTER
+
+AGENT = "fastapi-backend-developer"
+# A plugin's parts. Nothing else of a repository reaches the agent: the checks lie in the same repository.
+PARTS = (".claude-plugin", "agents", "skills", "hooks", "LICENSE")
+FRONTMATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+
+
+class PackError(ValueError):
+    """An arm that can't be used; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """`folder` is None for the bare arm. Markers are lines of the bodies that stand nowhere else."""
+
+    name: str
+    folder: Path | None = None
+    plugin: str = ""
+    agents: Mapping[str, str] = field(default_factory=dict)
+    skills: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def agent(self) -> str | None:
+        """The agent to delegate to, as Claude Code names a plugin's agent."""
+        if not self.agents:
+            return None
+        name = AGENT if AGENT in self.agents else min(self.agents)
+        return f"{self.plugin}:{name}"
+
+    def stage(self, target: Path) -> Path | None:
+        """Copy the plugin's parts to `target`, which is what the agent's sandbox shows."""
+        if self.folder is None:
+            return None
+        target.mkdir(parents=True)
+        for part in PARTS:
+            source = self.folder / part
+            if source.is_dir():
+                shutil.copytree(source, target / part, ignore=LITTER)
+            elif source.is_file():
+                shutil.copy2(source, target / part)
+        return target
+
+
+def arm(text: str) -> Arm:
+    """`bare`, `pack` (this repository), or `NAME=PATH` (any plugin folder). Raises PackError."""
+    name, _, path = text.partition("=")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
+        raise PackError(f"--arm {text}: the name may have small letters, digits and . _ - only")
+    if path:
+        return _plugin(name, Path(path).expanduser().resolve())
+    if name == "bare":
+        return Arm("bare")
+    if name == "pack":
+        return _plugin("pack", ROOT)
+    raise PackError(f"--arm {text}: is neither bare nor pack; give another one as NAME=PATH of a plugin's folder")
+
+
+def _plugin(name: str, folder: Path) -> Arm:
+    manifest = folder / ".claude-plugin" / "plugin.json"
+    if not manifest.is_file():
+        raise PackError(f"--arm {name}: {folder} is no plugin: it has no .claude-plugin/plugin.json")
+    try:
+        plugin = str(json.loads(manifest.read_text(encoding="utf-8"))["name"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise PackError(f"--arm {name}: {manifest} can't be read ({error}); it needs a name") from None
+    agents = {path.stem: _marker(path) for path in sorted(folder.glob("agents/*.md"))}
+    skills = {path.parent.name: _marker(path) for path in sorted(folder.glob("skills/*/SKILL.md"))}
+    if not agents and not skills:
+        raise PackError(f"--arm {name}: {folder} has neither agents/*.md nor skills/*/SKILL.md")
+    return Arm(name, folder, plugin, agents, skills)
+
+
+def _marker(path: Path) -> str:
+    """The longest of the first lines of the body: long enough to stand nowhere else."""
+    body = FRONTMATTER.sub("", path.read_text(encoding="utf-8"))
+    lines = [line.strip() for line in body.splitlines() if line.strip() and "${" not in line][:12]
+    return max(lines, key=len, default=path.stem)
