@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from . import proof, report, sandbox, session, tasks
-from .agents import Live, PackError, arm
+from .agents import Effort, Live, PackError, arm
 from .agents.live import credentials
 from .grade import GraderError, grader
 from .model import Task, Trial
@@ -32,16 +31,6 @@ Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="How many
 
 
 RESULTS = sandbox.ROOT / "evals" / "results"
-
-
-class Effort(StrEnum):
-    """How hard a live model thinks, as Claude Code names it."""
-
-    low = "low"
-    medium = "medium"
-    high = "high"
-    xhigh = "xhigh"
-    max = "max"
 
 
 @contextmanager
@@ -104,9 +93,10 @@ def run(
         list[str] | None, typer.Option("--arm", help="pack, bare, or NAME=PATH of a plugin; repeat for more.")
     ] = None,
     model: Annotated[
-        str, typer.Option(help="auto, scripted, or the name of a model: auto is sonnet with credentials, else scripted.")
+        str,
+        typer.Option(help="auto, scripted, or the name of a model: auto is sonnet with credentials, else scripted."),
     ] = "auto",
-    effort: Annotated[Effort, typer.Option(help="How hard a live model thinks.")] = Effort.medium,
+    effort: Annotated[Effort, typer.Option(help="How hard a live model thinks.")] = "medium",
     trials: Annotated[int, typer.Option(min=1, max=1000, help="How often each arm does each task.")] = 1,
     jobs: Jobs = 2,
     max_usd: Annotated[float, typer.Option(min=0, help="A live run starts no trial beyond this sum.")] = 20.0,
@@ -118,7 +108,7 @@ def run(
     with refusals():
         chosen = tuple(tasks.load(name) for name in task or tasks.names())
         equipped = tuple(arm(text) for text in arms or ["pack"])
-        plan = session.Plan(chosen, equipped, trials, jobs, max_usd, _live(model, effort.value))
+        plan = session.Plan(chosen, equipped, trials, jobs, max_usd, _live(model, effort))
         _announce(plan)
         confined = _run_confined(plan, unconfined)
         store = Store.create(out or RESULTS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S"))
@@ -135,7 +125,7 @@ def run(
     raise typer.Exit(_run_status(ordered, outcome.stopped))
 
 
-def _live(model: str, effort: str) -> Live | None:
+def _live(model: str, effort: Effort) -> Live | None:
     found = credentials() if model != "scripted" else None
     if found is None:
         if model not in ("auto", "scripted"):
@@ -213,7 +203,9 @@ def prove(
         only = frozenset(mutant or ())
         known = {one.name for task in chosen for one in task.mutants}
         if only - known:
-            _refuse(f"there is no mutant {', '.join(sorted(only - known))} in {', '.join(t.name for t in chosen)}", MISUSE)
+            _refuse(
+                f"there is no mutant {', '.join(sorted(only - known))} in {', '.join(t.name for t in chosen)}", MISUSE
+            )
         total = sum(2 + sum(not only or one.name in only for one in task.mutants) for task in chosen)
         with grader(confined=_confined(unconfined)) as judge, progress(total, "proof") as done:
             proofs = proof.prove(chosen, judge, jobs=jobs, only=only, done=done)

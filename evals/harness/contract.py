@@ -12,10 +12,10 @@ from .sandbox import SERVICE_ENVIRONMENT
 CONTRACT = """
 ## How the service is run
 
-The service is `app.main:app`, started from this folder with uvicorn under Python {python} and configured by environment
-variables only. Its database is empty at the first start, and starting the app must be enough: it creates or migrates its
-schema itself, safely when two workers start at once. It has no network. Nothing can be installed; these packages are at
-hand: {packages}.
+The service is `app.main:app`, started from this folder with uvicorn under Python {python} and configured by
+environment variables only. Its database is empty at the first start, and starting the app must be enough: it creates or
+migrates its schema itself, safely when two workers start at once. It has no network. Nothing can be installed; these
+packages are at hand: {packages}.
 """
 # What the locked group asks for by name; the rest of the environment is what these need.
 NAMED = (

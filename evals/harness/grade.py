@@ -57,7 +57,7 @@ class Grader:
         reading, writing = os.pipe()
         with os.fdopen(reading, "rb") as channel, (folder / "output").open("wb") as output:
             process = subprocess.Popen(
-                self._command(task, workspace, folder, str(writing)),
+                self._command(task, workspace, str(writing)),
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -93,7 +93,7 @@ class Grader:
             "database": known if "postgres" in task.services else None,
         }
 
-    def _command(self, task: Task, workspace: Path, folder: Path, channel: str) -> list[str]:
+    def _command(self, task: Task, workspace: Path, channel: str) -> list[str]:
         python = [sys.executable, "-I", str(ROOM), channel]
         if not self.confined:
             return python
@@ -154,13 +154,15 @@ def judged(checks: tuple[Check, ...], verdict: dict[str, Any]) -> Grade:
             message = clean(f"did not run: {error or 'the checks ended before it'}")
             results.append(CheckResult(check.name, check.kind, Outcome.MISSING, message))
             continue
-        exchanges = tuple(
-            Exchange(**{key: clean(value) if isinstance(value, str) else value for key, value in one.items()})
-            for one in said["exchanges"]
-        )
+        exchanges = tuple(_exchange(one) for one in said["exchanges"])
         outcome = Outcome(said["outcome"])
         results.append(CheckResult(check.name, check.kind, outcome, clean(said["message"]), exchanges))
     return Grade(tuple(results), log=clean(verdict["log"]), error=clean(error) if error else None)
+
+
+def _exchange(said: dict[str, Any]) -> Exchange:
+    texts = {name: clean(said[name]) for name in ("method", "url", "request", "response")}
+    return Exchange(**texts, status=int(said["status"]))
 
 
 def clean(text: str) -> str:

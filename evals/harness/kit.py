@@ -27,7 +27,10 @@ T = TypeVar("T")
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 TIMEOUT_S = 10.0
 SHOWN = 2000
-BOOKKEEPING = r"^\s*(begin|commit|rollback|savepoint|release|start transaction|set|reset|show|discard|deallocate|close|unlisten)\y"
+BOOKKEEPING = (
+    r"^\s*(begin|commit|rollback|savepoint|release|start transaction"
+    r"|set|reset|show|discard|deallocate|close|unlisten)\y"
+)
 CATALOG = r"pg_catalog|pg_type|pg_range|pg_attribute|pg_class|pg_advisory|current_schema|version\(\)"
 
 TRAP = """

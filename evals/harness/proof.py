@@ -80,7 +80,7 @@ def prove(
     *,
     jobs: int,
     only: frozenset[str] = frozenset(),
-    done: Callable[[str], None] = lambda what: None,
+    done: Callable[[str], None],
 ) -> list[Proof]:
     """Grade every known answer of the tasks, `jobs` at once. `only` restricts the mutants; `done` hears of each."""
     plan: list[tuple[Task, str, Mutant | None]] = []

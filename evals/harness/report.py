@@ -171,7 +171,9 @@ def show_run(out: Console, mode: str, trials: list[Trial], stopped: str | None) 
     if stopped:
         out.print(f"Stopped early: {stopped}", markup=False)
     note = "" if mode == "live" else " (scripted: the model's part was played, this is no model's score)"
-    arms = Table("arm", "trials", "pass", "secure pass", "checks", "time", "turns", "tokens", "cost", title=f"Arms{note}")
+    arms = Table(
+        "arm", "trials", "pass", "secure pass", "checks", "time", "turns", "tokens", "cost", title=f"Arms{note}"
+    )
     for one in summary(trials):
         kept = f"{one.trials - one.left_out} of {one.trials}" if one.left_out else str(one.trials)
         secure = f"{one.secure_passed:.0%}" + ("" if one.pass_all_k is None else f" (^{one.k} {one.pass_all_k:.0%})")

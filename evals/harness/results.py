@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +45,7 @@ class Store:
         if trial.grade is not None:
             (part / "service.log").write_text(trial.grade.log)
         (part / "trial.json").write_text(json.dumps(trial_document(trial, exchanges=True), indent=2) + "\n")
-        os.replace(part, self.folder / name)
+        part.replace(self.folder / name)
 
     def trials(self) -> list[Trial]:
         """Read every finished trial back, in a stable order."""
@@ -110,9 +109,7 @@ def read_trial(document: dict[str, Any]) -> Trial:
         number=document["number"],
         status=status,
         grade=Grade(checks, document["grade_seconds"], error=error) if checks else None,
-        usage=Usage(
-            document["turns"], document["input_tokens"], document["output_tokens"], document["cost_usd"]
-        ),
+        usage=Usage(document["turns"], document["input_tokens"], document["output_tokens"], document["cost_usd"]),
         seconds=document["seconds"],
         error=error,
         skills_loaded=tuple(document["skills_loaded"]),

@@ -1,6 +1,6 @@
 """The trusted side of one grading, as a process: it starts the service, runs the checks, and tells the verdict.
 
-`python -I room.py FD` reads its plan as JSON from standard input and writes one JSON document to the file descriptor FD.
+`python -I room.py FD` reads its plan as JSON from standard input and writes one JSON document to file descriptor FD.
 Confined, it lives in a network of its own that holds only itself, the service and a relay to the service's database.
 The service is confined a second time, so that it sees neither this process nor the checks.
 """

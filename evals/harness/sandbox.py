@@ -1,7 +1,7 @@
 """Command lines for bubblewrap. What is not mounted is not there.
 
-Facts about nesting were found by running it: a process that is root outside hides parts of /proc from its child, and the
-kernel then refuses a new /proc in a nested sandbox, unless an unhidden one is mounted somewhere; hence `nestable`.
+Facts about nesting were found by running it: a process that is root outside hides parts of /proc from its child, and
+the kernel then refuses a new /proc in a nested sandbox, unless an unhidden one is mounted somewhere; hence `nestable`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -50,7 +50,7 @@ class Launch:
             sandbox.Mount(str(self.workspace), sandbox.WORKSPACE, writable=True),
             sandbox.Mount(str(self.data), "/data", writable=True),
         )
-        return sandbox.replace(box, network=True).with_environment(self.environment).command(*serve)
+        return replace(box, network=True).with_environment(self.environment).command(*serve)
 
 
 class Log:

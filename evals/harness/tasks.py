@@ -153,7 +153,7 @@ def _checks_agree(folder: Path, checks: tuple[Check, ...]) -> Iterator[str]:
         )
     declared = {check.name for check in checks}
     for name in sorted(declared - set(found)):
-        yield f"{folder.name}/task.yaml: checks.{name}: no test function test_{name} under checks/; write it or remove it"
+        yield f"{folder.name}/task.yaml: checks.{name}: there is no test_{name} under checks/; write it or remove it"
     for name, count in sorted(found.items()):
         if name not in declared:
             yield f"{folder.name}/checks: test_{name} is not in task.yaml; declare it under checks"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import claude_agent_sdk
@@ -55,6 +55,7 @@ QUIET = (
 FROM_SDK = ("CLAUDE_CODE_ENTRYPOINT", "CLAUDE_AGENT_SDK_VERSION")
 TURN_LIMIT = re.compile(r"stopped at its \d+-turn limit")
 LARGEST_MESSAGE = 64 << 20
+Effort = Literal["low", "medium", "high", "xhigh", "max"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Live:
 
     credentials: Credentials
     model: str = "sonnet"
-    effort: str = "medium"
+    effort: Effort = "medium"
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Claude:
             disallowed_tools=["WebFetch", "WebSearch"],
             permission_mode="acceptEdits",
             model=live.model if live else "sonnet",
-            effort=live.effort if live else "medium",  # type: ignore[arg-type]  checked by the command line
+            effort=live.effort if live else "medium",
             max_turns=self.setting.max_turns,
             max_budget_usd=self.setting.max_usd,
             max_buffer_size=LARGEST_MESSAGE,
@@ -136,7 +137,7 @@ class Claude:
         )
 
     def _launcher(self, place: Path, folder: Path, pack: Path | None, token: str) -> Path:
-        """Write the program that the SDK starts as `claude`: a sandbox with a relay to the trial's server, and the CLI."""
+        """Write what the SDK starts as `claude`: a sandbox with a relay to the trial's server, and the CLI."""
         environment = {
             **dict.fromkeys(QUIET, "1"),
             "CLAUDE_CODE_MAX_RETRIES": "10" if self.live else "2",
@@ -216,6 +217,8 @@ async def _session(options: ClaudeAgentOptions, prompt: str, limit_s: float) -> 
                 await _interrupted(client, session)
     except ClaudeSDKError as error:
         session.crash = f"{type(error).__name__}: {error}"
+    # The SDK waits for the process, not for the end of its pipes; the loop must see that before it is closed.
+    await anyio.sleep(0.05)
     return session
 
 
@@ -307,7 +310,9 @@ def _transcript(messages: list[Any]) -> Iterator[Mapping[str, Any]]:
         if isinstance(message, AssistantMessage | UserMessage):
             role = "assistant" if isinstance(message, AssistantMessage) else "user"
             thread = "agent" if message.parent_tool_use_id else MAIN
-            content = message.content if isinstance(message.content, str) else [vars(block) for block in message.content]
+            content = (
+                message.content if isinstance(message.content, str) else [vars(block) for block in message.content]
+            )
             yield {"role": role, "thread": thread, "content": content}
         elif isinstance(message, TaskNotificationMessage):
             yield {"role": "notification", "thread": MAIN, "content": f"{message.status}: {message.summary}"}

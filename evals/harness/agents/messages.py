@@ -107,7 +107,7 @@ def message(identifier: str, model: str, content: list[TextBlock | ToolUseBlock]
         type="message",
         role="assistant",
         model=model,
-        content=cast(Any, content),
+        content=cast("Any", content),
         stop_reason="tool_use" if uses_tool else "end_turn",
         stop_sequence=None,
         usage=Usage.model_validate({"input_tokens": 10, "output_tokens": max(1, size // 4)}),

@@ -1,4 +1,4 @@
-"""A model that plays a conversation made from a folder of files. It proves the machinery; it says nothing about a model."""
+"""A model that plays a conversation made from a folder of files. It proves the machinery, not what a model can do."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def script(task: Task, arm: Arm, pack: str | None, folder: Path, workspace: str)
     work = tuple(_work(task, arm, pack, folder, workspace, ids))
     if arm.agent is None:
         return Script(main=work)
-    call = tool(
-        next(ids), "Agent", description="Build the service", prompt=task.instruction, subagent_type=arm.agent
-    )
+    call = tool(next(ids), "Agent", description="Build the service", prompt=task.instruction, subagent_type=arm.agent)
     return Script(main=([text("I call the agent."), call], [text("The agent is done.")]), sub=work)
 
 
@@ -74,7 +72,7 @@ def wanted(path: Path) -> bool:
 
 @dataclass
 class ScriptedModel:
-    """Answers by thread and turn. Whatever the script does not foresee is a problem, and so is a turn never asked for."""
+    """Answers by thread and turn. What the script does not foresee is a problem; so is a turn never asked for."""
 
     script: Script
     served: set[tuple[str, int]] = field(default_factory=set)

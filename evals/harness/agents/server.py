@@ -1,7 +1,7 @@
 """The one address that an agent's sandbox reaches: POST /v1/messages on a private Unix socket.
 
-What stands behind it is a scripted model or the real API; the sandbox can't tell and never holds a key. Requests need the
-trial's token, and what they carry is watched for the markers of the arm.
+What stands behind it is a scripted model or the real API; the sandbox can't tell and never holds a key. Requests need
+the trial's token, and what they carry is watched for the markers of the arm.
 """
 
 from __future__ import annotations
@@ -110,13 +110,13 @@ class _Handler(BaseHTTPRequestHandler):
     def stranger(self, what: str) -> None:
         raise NotImplementedError
 
-    def log_message(self, format: str, *arguments: Any) -> None:
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  the name is the base class's
         """Silent: standard error belongs to the command line."""
 
     def do_GET(self) -> None:
         self._refuse(Refusal(404, "not_found_error", "only POST /v1/messages is served"))
 
-    do_HEAD = do_PUT = do_DELETE = do_GET
+    do_HEAD = do_PUT = do_DELETE = do_GET  # noqa: N815  names that http.server looks for
 
     def do_POST(self) -> None:
         size = self.headers.get("content-length") or ""
