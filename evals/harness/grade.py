@@ -43,17 +43,18 @@ class Grader:
     def grade(self, task: Task, workspace: Path) -> Grade:
         """Start what `workspace` holds and run the task's checks against it. Raises GraderError."""
         started = time.monotonic()
+        begun = time.time()
         database = self.cluster.create()
         try:
             with TemporaryDirectory(prefix="grade-", dir=self.scratch) as folder:
-                verdict = self._ask(task, workspace, Path(folder), database)
+                plan = self._plan(task, workspace, Path(folder), database) | {"begun": begun}
+                verdict = self._ask(task, workspace, Path(folder), plan)
         finally:
             self.cluster.drop(database)
         return replace(judged(task.checks, verdict), seconds=time.monotonic() - started)
 
-    def _ask(self, task: Task, workspace: Path, folder: Path, database: postgres.Database) -> dict[str, Any]:
+    def _ask(self, task: Task, workspace: Path, folder: Path, plan: dict[str, Any]) -> dict[str, Any]:
         nonce = secrets.token_hex(16)
-        plan = self._plan(task, workspace, folder, database) | {"nonce": nonce}
         reading, writing = os.pipe()
         with os.fdopen(reading, "rb") as channel, (folder / "output").open("wb") as output:
             process = subprocess.Popen(
@@ -67,7 +68,7 @@ class Grader:
             os.close(writing)
             limit = task.limits.start_s + task.limits.checks_s + GRACE_S
             try:
-                told = _talk(process, channel, json.dumps(plan).encode(), limit)
+                told = _talk(process, channel, json.dumps(plan | {"nonce": nonce}).encode(), limit)
             finally:
                 process.kill()
                 process.wait()
@@ -157,7 +158,12 @@ def judged(checks: tuple[Check, ...], verdict: dict[str, Any]) -> Grade:
         exchanges = tuple(_exchange(one) for one in said["exchanges"])
         outcome = Outcome(said["outcome"])
         results.append(CheckResult(check.name, check.kind, outcome, clean(said["message"]), exchanges))
-    return Grade(tuple(results), log=clean(verdict["log"]), error=clean(error) if error else None)
+    return Grade(
+        tuple(results),
+        start_seconds=float(verdict["start_seconds"]),
+        log=clean(verdict["log"]),
+        error=clean(error) if error else None,
+    )
 
 
 def _exchange(said: dict[str, Any]) -> Exchange:

@@ -112,10 +112,14 @@ class CheckResult:
 
 @dataclass(frozen=True)
 class Grade:
-    """The results of all checks of a task for one workspace. Every expected check is present."""
+    """The results of all checks of a task for one workspace. Every expected check is present.
+
+    `start_seconds` is the part of `seconds` until the service took connections, database and sandboxes included.
+    """
 
     checks: tuple[CheckResult, ...]
     seconds: float = 0.0
+    start_seconds: float = 0.0
     log: str = ""
     error: str | None = None
 

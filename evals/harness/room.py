@@ -40,6 +40,7 @@ class Plan:
     environment: dict[str, str]
     limits: Limits
     confined: bool
+    begun: float
     database: dict[str, str] | None
 
     @classmethod
@@ -128,6 +129,7 @@ class Verdict:
         self._results: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         self._sent = False
+        self.start_seconds = 0.0
 
     def add(self, name: str, outcome: str, message: str, exchanges: list[dict[str, Any]]) -> None:
         """A check passes when every report of it passed; the first failure is the one that is told."""
@@ -142,6 +144,7 @@ class Verdict:
                 return
             self._sent = True
             told = {"nonce": self._plan.nonce, "results": self._results, "log": log, "error": error}
+            told["start_seconds"] = self.start_seconds
             data = json.dumps(told).encode()
             while data:
                 data = data[os.write(self._channel, data) :]
@@ -160,6 +163,7 @@ def main(channel: int, text: str) -> int:
     from harness import kit
 
     problem = service.wait_ready()
+    verdict.start_seconds = time.time() - plan.begun
     if problem is not None:
         service.stop()
         verdict.send(service.log.text(), problem)
