@@ -143,7 +143,7 @@ class Verdict:
             if self._sent:
                 return
             self._sent = True
-            told = {"nonce": self._plan.nonce, "results": self._results, "log": log, "error": error}
+            told: dict[str, Any] = {"nonce": self._plan.nonce, "results": self._results, "log": log, "error": error}
             told["start_seconds"] = self.start_seconds
             data = json.dumps(told).encode()
             while data:
