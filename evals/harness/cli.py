@@ -24,7 +24,7 @@ from .results import ResultsError, Store
 
 DONE, SHORT, MISUSE, BROKEN = 0, 1, 2, 3
 app = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
-told = Console(stderr=True, highlight=False)
+told = Console(stderr=True, highlight=False, soft_wrap=True)
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Unconfined = Annotated[bool, typer.Option("--unconfined", help="Run without bubblewrap; results say so.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="How many at once.")]

@@ -33,10 +33,12 @@ def show_grade(out: Console, task: Task, grade: Grade) -> None:
     out.print(table)
     for check in grade.checks:
         for exchange in check.exchanges:
-            out.print(f"{check.name}: {exchange.method} {exchange.url} {exchange.request[:300]}", markup=False)
-            out.print(f"    -> {exchange.status} {exchange.response[:300]}", markup=False)
+            out.print(
+                f"{check.name}: {exchange.method} {exchange.url} {exchange.request[:300]}", markup=False, soft_wrap=True
+            )
+            out.print(f"    -> {exchange.status} {exchange.response[:300]}", markup=False, soft_wrap=True)
     if grade.failing() and grade.log:
-        out.print(f"The end of the service's output:\n{grade.log[-LOG_SHOWN:]}", markup=False)
+        out.print(f"The end of the service's output:\n{grade.log[-LOG_SHOWN:]}", markup=False, soft_wrap=True)
     out.print(
         f"pass {_yes(grade.passed)}, secure pass {_yes(grade.secure_passed)}, "
         f"check score {grade.score:.1%}, {grade.seconds:.1f} s"
@@ -93,7 +95,7 @@ def show_proofs(out: Console, proofs: list[Proof]) -> None:
             markup=False,
         )
         for complaint in one.complaints():
-            out.print(f"  {complaint}", markup=False)
+            out.print(f"  {complaint}", markup=False, soft_wrap=True)
 
 
 def listed(tasks: list[Task]) -> dict[str, Any]:
@@ -169,7 +171,7 @@ def show_run(out: Console, mode: str, trials: list[Trial], stopped: str | None) 
     for trial in trials:
         _show_failures(out, trial)
     if stopped:
-        out.print(f"Stopped early: {stopped}", markup=False)
+        out.print(f"Stopped early: {stopped}", markup=False, soft_wrap=True)
     note = "" if mode == "live" else " (scripted: the model's part was played, this is no model's score)"
     arms = Table(
         "arm", "trials", "pass", "secure pass", "checks", "time", "turns", "tokens", "cost", title=f"Arms{note}"
@@ -200,11 +202,13 @@ def _cells(arm: str, group: list[Trial]) -> list[str]:
 def _show_failures(out: Console, trial: Trial) -> None:
     place = f"{trial.task}, {trial.arm}, trial {trial.number}"
     if not trial.status.counts:
-        out.print(f"{place}: {trial.status}, left out: {trial.error}", markup=False)
+        out.print(f"{place}: {trial.status}, left out: {trial.error}", markup=False, soft_wrap=True)
     if trial.grade is None:
         return
     for check in trial.grade.checks:
         if check.outcome is not Outcome.PASSED:
-            out.print(f"{place}: {check.name} {check.outcome}: {check.message[:300]}", markup=False)
+            out.print(f"{place}: {check.name} {check.outcome}: {check.message[:300]}", markup=False, soft_wrap=True)
     if trial.grade.failing() and trial.grade.log:
-        out.print(f"{place}: the end of the service's output:\n{trial.grade.log[-LOG_SHOWN:]}", markup=False)
+        out.print(
+            f"{place}: the end of the service's output:\n{trial.grade.log[-LOG_SHOWN:]}", markup=False, soft_wrap=True
+        )
