@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from .errors import Unauthorized
-from .settings import Settings
+from .upload_settings import UploadSettings
 
 ALGORITHMS: Final = ["HS256"]
 MAX_SUBJECT: Final = 255
@@ -18,11 +18,9 @@ _UNUSABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 scheme = HTTPBearer(bearerFormat="JWT")
 
 
-async def current_user(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials, Depends(scheme)]
-) -> str:
+async def current_user(request: Request, credentials: Annotated[HTTPAuthorizationCredentials, Depends(scheme)]) -> str:
     """The caller's id, exactly as the token says it: trimmed or lower-cased, two users could become one."""
-    settings: Settings = request.app.state.settings
+    settings: UploadSettings = request.app.state.settings
     return subject_of(credentials.credentials, settings.secret_key.get_secret_value())
 
 

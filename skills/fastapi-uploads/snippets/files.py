@@ -37,7 +37,7 @@ class StoredFile(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
 
-    __table_args__ = (Index(None, owner, created_at, id),)
+    __table_args__ = (Index(None, "owner", "created_at", "id"),)
 
 
 class FileOut(Out):

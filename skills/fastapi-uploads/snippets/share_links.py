@@ -59,8 +59,8 @@ async def share(wish: ShareIn, file: OwnFile, request: Request, db: DB) -> Share
     token = secrets.token_urlsafe(TOKEN_BYTES)
     link = ShareLink(file_id=file.id, token_hash=hashed(token), expires_at=now + timedelta(seconds=wish.expires_in))
     db.add(link)
-    # A path: an absolute URL would be made of the Host header, which the client writes. The token is in the query, which
-    # RequestLogMiddleware leaves out.
+    # A path: an absolute URL would be made of the Host header, which the client writes. The token is in the query,
+    # because RequestLogMiddleware writes paths to the log.
     path = request.scope.get("root_path", "") + request.app.url_path_for("open_link")
     url = f"{path}?{urlencode({'token': token})}"
     return ShareOut(url=url, expires_at=link.expires_at)

@@ -13,7 +13,7 @@ SIGNATURES: Final = (
 )
 PLAIN_TEXT: Final = "text/plain"
 # Control characters that no text holds. Archives and programs can be valid UTF-8: a tar of text files is.
-_BINARY: Final = bytes((*range(0x00, 0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)))
+_BINARY: Final = bytes((*range(0x09), 0x0B, *range(0x0E, 0x1B), *range(0x1C, 0x20)))
 
 
 class Sniffer:

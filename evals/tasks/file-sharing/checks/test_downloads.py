@@ -1,0 +1,151 @@
+"""How files are handed out: ranges, and nothing that a browser would run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import httpx
+import samples
+from answers import disposition, expect, media_type, survived
+from people import Json, Person
+
+ACTIVE = ("text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml", "text/javascript",
+          "application/javascript")  # fmt: skip
+
+
+def test_answers_ranges(ann: Person) -> None:
+    content = samples.text(1000 + len(samples.word()))
+    size = len(content)
+    file = ann.keep(content)
+    for asked, first, last in (
+        ("0-9", 0, 9),
+        ("0-0", 0, 0),
+        ("500-", 500, size - 1),
+        ("-7", size - 7, size - 1),
+        ("900-99999999", 900, size - 1),
+    ):
+        answer = expect(ann.content(file, range=f"bytes={asked}"), 206)
+        wanted = f"bytes {first}-{last}/{size}"
+        told = answer.headers.get("content-range", "")
+        assert re.sub(r"\s+", " ", told.strip()) == wanted, (
+            f"bytes={asked}: Content-Range {told!r} instead of {wanted!r}"
+        )
+        assert answer.content == content[first : last + 1], (
+            f"bytes={asked}: {len(answer.content)} bytes, not the ones asked for"
+        )
+
+
+def test_refuses_ranges_beyond_the_end(ann: Person) -> None:
+    content = samples.text(500)
+    file = ann.keep(content)
+    for asked in ("500-", "500-600", "99999-"):
+        answer = expect(ann.content(file, range=f"bytes={asked}"), 416)
+        assert content[:50] not in answer.content, "416 with the file in its body"
+
+
+def test_survives_odd_ranges(ann: Person) -> None:
+    content = samples.text(50_000)
+    file = ann.keep(content)
+    many = ",".join(["0-"] * 60)
+    for asked in ("bytes=", "bytes=x-y", "bytes=9-2", "bytes=--5", "bytes=1-2-3", "lines=0-1", "0-1", "bytes=0-1,5-6",
+                  f"bytes={many}", "bytes=" + "9" * 5000 + "-"):  # fmt: skip
+        answer = survived(ann.content(file, range=asked))
+        size = len(answer.content)
+        assert size <= 3 * len(content), f"a file of {len(content)} bytes became {size} for {asked[:40]!r}"
+        if answer.status_code == 200:
+            assert answer.content == content, f"{asked[:40]!r}: 200 with {size} bytes of {len(content)}"
+
+
+def test_ranges_are_attachments_too(ann: Person) -> None:
+    name = f"{samples.word()}.txt"
+    answer = expect(ann.content(ann.keep(name=name), range="bytes=0-3"), 206)
+    assert disposition(answer) == ("attachment", name), answer.headers.get("content-disposition")
+
+
+def handed_out(ann: Person, stranger: httpx.Client, file: Json) -> Iterator[tuple[str, httpx.Response]]:
+    yield "download", expect(ann.content(file), 200)
+    yield "shared download", expect(stranger.get(ann.link(file)), 200)
+
+
+def test_downloads_are_not_sniffed(ann: Person, stranger: httpx.Client) -> None:
+    for content in (samples.text(), samples.png()):
+        for what, answer in handed_out(ann, stranger, ann.keep(content)):
+            told = answer.headers.get("x-content-type-options", "")
+            assert told.strip().lower() == "nosniff", f"{what}: X-Content-Type-Options is {told!r}"
+
+
+def test_never_serves_pages(ann: Person, stranger: httpx.Client) -> None:
+    """HTML and SVG are plain text by their content: refused or handed out as text, but never as something that runs."""
+    for content, name, declared in ((samples.html(), "a.html", "text/html"), (samples.svg(), "a.svg", "image/svg+xml")):
+        answer = ann.send(content, name, declared)
+        if answer.status_code == 415:
+            continue
+        file = expect(answer, 201).json()
+        told = media_type(file["content_type"])
+        assert told not in ACTIVE, f"{name} has content_type {told}"
+        for what, download in handed_out(ann, stranger, file):
+            served = media_type(download.headers.get("content-type", ""))
+            assert served not in ACTIVE, f"{what} of {name}: served as {served}"
+
+
+def test_names_don_t_make_pages(ann: Person, stranger: httpx.Client) -> None:
+    """Nor does a file name that promises one, given later."""
+    for name in ("page.html", "picture.svg"):
+        file = ann.keep(samples.text())
+        answer = survived(ann.rename(file, name))
+        if answer.status_code != 200:
+            continue
+        for what, download in handed_out(ann, stranger, file):
+            served = media_type(download.headers.get("content-type", ""))
+            assert served not in ACTIVE, f"{what} of text named {name}: served as {served}"
+
+
+def test_shared_downloads_are_attachments(ann: Person, stranger: httpx.Client) -> None:
+    name = f"{samples.word()} ü.png"
+    file = ann.keep(samples.png(), name, "image/png")
+    answer = expect(stranger.get(ann.link(file)), 200)
+    assert disposition(answer) == ("attachment", name), answer.headers.get("content-disposition")
+
+
+def test_names_add_no_headers(ann: Person) -> None:
+    mark = samples.word()
+    file = ann.keep()
+    for name in (
+        f"a.txt\r\nX-{mark}: 1\r\nSet-Cookie: {mark}=1",
+        f"a.txt\nX-{mark}: 1",
+        f"a.txt\"; filename*=UTF-8''{mark}.exe; x=\"",
+        f"a.txt\\\"; filename*=UTF-8''{mark}.exe; x=\"",
+        f"a.txt; filename*=UTF-8''{mark}.exe",
+    ):
+        if survived(ann.rename(file, name)).status_code != 200:
+            continue
+        answer = survived(ann.content(file))
+        assert f"x-{mark}" not in answer.headers, f"the name {name!r} became a header"
+        assert mark not in answer.headers.get("set-cookie", ""), f"the name {name!r} became a cookie"
+        assert disposition(answer)[1] != f"{mark}.exe", f"the name {name!r} became another: {answer.headers}"
+
+
+def test_names_hold_no_path(ann: Person) -> None:
+    mark = samples.word()
+    uploaded = [
+        survived(ann.send(samples.text(), name))
+        for name in (f"../../{mark}.txt", f"/etc/{mark}.txt", f"..\\{mark}.txt")
+    ]
+    files = [answer.json() for answer in uploaded if answer.status_code == 201]
+    for name in (f"../{mark}.sh", f"/root/{mark}.sh", f"C:\\{mark}.bat"):
+        file = ann.keep()
+        if survived(ann.rename(file, name)).status_code == 200:
+            files.append(file)
+    for file in files:
+        told = disposition(expect(ann.content(file), 200))[1]
+        assert told and not re.search(r"[/\\]", told), f"a download is offered as {told!r}"
+
+
+def test_downloads_are_not_public_to_caches(ann: Person, stranger: httpx.Client) -> None:
+    file = ann.keep()
+    for what, answer in handed_out(ann, stranger, file):
+        told = answer.headers.get("cache-control", "").lower()
+        assert not re.search(r"\b(public|immutable|s-maxage)\b", told), f"{what}: Cache-Control is {told!r}"
+    ages = [int(age) for age in re.findall(r"max-age\s*=\s*(\d+)", told)]
+    assert not ages or max(ages) <= 600, f"shared download: Cache-Control is {told!r}, the link lives 600 s"

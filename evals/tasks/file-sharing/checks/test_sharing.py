@@ -1,0 +1,165 @@
+"""Links that open one file until they expire."""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+import string
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import samples
+from answers import expect, moment, secret_of, survived
+from people import GONE, Connect, Person
+
+
+def test_shares_a_file(ann: Person, stranger: httpx.Client) -> None:
+    for content in (samples.text(), samples.png()):
+        link = ann.link(ann.keep(content))
+        for _ in range(2):
+            assert expect(stranger.get(link), 200).content == content, "the link gives other bytes"
+
+
+def test_says_when_a_link_expires(ann: Person) -> None:
+    file = ann.keep()
+    for life in (1, 3600, 604_800):
+        before = datetime.now(UTC)
+        made = expect(ann.share(file, life), 201).json()
+        after = datetime.now(UTC)
+        told = moment(made.get("expires_at"))
+        grace, wanted = timedelta(seconds=2), timedelta(seconds=life)
+        assert before + wanted - grace <= told <= after + wanted + grace, (
+            f"expires_in {life}: expires_at is {told}, now {after}"
+        )
+
+
+def test_bounds_the_life_of_a_link(ann: Person) -> None:
+    file = ann.keep()
+    for bad in (0, -1, 604_801, 10**9):
+        expect(ann.share(file, bad), 400, 422)
+
+
+def test_ends_an_expired_link(brief: Any, stranger: httpx.Client) -> None:
+    assert not isinstance(brief, str), brief
+    # One second of grace: a token may count in whole seconds.
+    deadline = brief.made + 2.5
+    answer = stranger.get(brief.link)
+    while answer.status_code not in GONE and time.monotonic() < deadline:
+        time.sleep(max(0.1, min(1.02, brief.made + 1.02 - time.monotonic())))
+        answer = stranger.get(brief.link)
+    since = time.monotonic() - brief.made
+    assert answer.status_code in GONE, f"a link for 1 s answers {answer.status_code} after {since:.1f} s"
+
+
+def test_deletion_ends_links(ann: Person, stranger: httpx.Client) -> None:
+    file = ann.keep()
+    links = [ann.link(file), ann.link(file, 604_800)]
+    for link in links:
+        expect(stranger.get(link), 200)
+    expect(ann.remove(file), 204)
+    for link in links:
+        expect(stranger.get(link), *GONE)
+
+
+def test_a_new_link_keeps_the_old_one(ann: Person, stranger: httpx.Client) -> None:
+    file = ann.keep()
+    first, second = ann.link(file, 600), ann.link(file, 60)
+    expect(stranger.get(first), 200)
+    expect(stranger.get(second), 200)
+
+
+def test_altered_links_open_nothing(ann: Person, stranger: httpx.Client) -> None:
+    file = ann.keep()
+    link = ann.link(file)
+    secret = secret_of(link, file)
+    middle = len(secret) // 2
+    other = "b" if secret[middle] != "b" else "c"
+    letters = "0123456789abcdef" if re.fullmatch(r"[0-9a-f-]+", secret) else string.ascii_letters
+    guess = "".join(secrets.choice(letters) if c.isalnum() else c for c in secret)
+    altered = [
+        link.replace(secret, text) for text in (secret[:middle] + other + secret[middle + 1 :], secret[:middle], guess)
+    ]
+    # A moment of expiry in the link must be covered by its signature.
+    altered += [
+        link.replace(number, str(int(number) + 1000)) for number in re.findall(r"(?<=[=/.])\d{9,}(?=[&/.]|$)", link)
+    ]
+    for forged in altered:
+        answer = survived(stranger.get(forged))
+        assert answer.status_code >= 400, f"{link} altered to {forged} -> {answer.status_code}"
+
+
+def test_survives_odd_links(ann: Person, stranger: httpx.Client) -> None:
+    file = ann.keep()
+    link = ann.link(file)
+    secret = secret_of(link, file)
+    for odd in ("", "%00", "%ED%A0%80", "%FF", "..%2f..%2fetc%2fpasswd", "x" * 4000, "-1", "a.b.c"):
+        answer = survived(stranger.get(link.replace(secret, odd)))
+        assert answer.status_code >= 400, f"{odd[:20]!r} for the secret -> {answer.status_code}"
+
+
+def test_a_link_opens_one_file(ann: Person, bob: Person, stranger: httpx.Client) -> None:
+    content = samples.text()
+    shared, private, others = ann.keep(), ann.keep(content), bob.keep(content)
+    link = ann.link(shared)
+    secret = secret_of(link, shared)
+    for file in (private, others):
+        for path in (
+            link.replace(str(shared["id"]), str(file["id"])),
+            f"/files/{file['id']}/content?token={secret}",
+            f"/files/{file['id']}?token={secret}",
+            link + ("&" if "?" in link else "?") + f"id={file['id']}&file_id={file['id']}",
+        ):
+            answer = survived(stranger.get(path))
+            assert content not in answer.content, f"GET {path} gives a file that was not shared"
+
+
+def test_links_can_t_be_guessed(ann: Person) -> None:
+    """What differs between links is counted: below 128 bits it is a number, a clock or an id, not a secret."""
+    file = ann.keep()
+    links = [ann.link(file, 1000 + number) for number in range(8)]
+    if len(set(links)) == 1:  # one link a file
+        files = [ann.keep() for _ in range(8)]
+        links = [ann.link(file).replace(str(file["id"]), "") for file in files]
+    bits = max(variety([link[::step] for link in links]) for step in (1, -1))
+    assert bits >= 54, f"links differ too little to be unguessable ({bits:.0f} of 54): {links[:3]}"
+
+
+def variety(words: list[str]) -> float:
+    """Bits that a sample of words shows, column by column. Eight words of 128 random bits show 64 to 98."""
+    return sum(math.log2(len({word[place : place + 1] for word in words})) for place in range(max(map(len, words))))
+
+
+def test_a_link_is_no_token(ann: Person, connect: Connect) -> None:
+    file = ann.keep()
+    secret = secret_of(ann.link(file), file)
+    answer = connect(headers={"authorization": f"Bearer {secret}"}).get("/files")
+    expect(answer, 401)
+
+
+def test_a_token_is_no_link(ann: Person, stranger: httpx.Client) -> None:
+    file = ann.keep()
+    link = ann.link(file)
+    answer = survived(stranger.get(link.replace(secret_of(link, file), ann.token)))
+    assert answer.status_code >= 400, f"the owner's token opens the link: {answer.status_code}"
+
+
+def test_a_link_only_reads(ann: Person, stranger: httpx.Client) -> None:
+    content = samples.text()
+    file = ann.keep(content)
+    link = ann.link(file)
+    for method in ("DELETE", "PATCH", "PUT", "POST"):
+        answer = survived(stranger.request(method, link, json={"filename": "other.txt"}))
+        assert answer.status_code >= 400, f"{method} {link} -> {answer.status_code}"
+    assert expect(stranger.get(link), 200).content == content
+    assert ann.read(file)["filename"] == file["filename"], "a link changed the name"
+
+
+def test_a_link_says_nothing_of_its_owner(ann: Person, stranger: httpx.Client) -> None:
+    link = ann.link(ann.keep())
+    answer = expect(stranger.get(link), 200)
+    assert ann.id not in link, f"the link names its owner: {link}"
+    assert ann.id not in str(answer.headers), f"the answer names the file's owner: {answer.headers}"
+    assert "set-cookie" not in answer.headers, "a shared download sets a cookie"
