@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,6 +18,12 @@ TASKS = Path(__file__).resolve().parents[1] / "tasks"
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=80)]
 Model = TypeVar("Model", bound=BaseModel)
 Line = Annotated[str, Field(min_length=1, max_length=300)]
+# A folder's name, never a path: results and databases are called by it.
+FOLDER = re.compile(r"[a-z0-9][a-z0-9_-]*")
+PLACEHOLDER = re.compile(r"\{\w*\}")
+PLACEHOLDERS = ("{secret}", "{data}")
+# What the proof calls the two other known answers of a task.
+RESERVED = frozenset({"idle", "solution"})
 
 
 class TaskError(ValueError):
@@ -62,18 +69,31 @@ class _MutantsFile(_Strict):
     mutants: list[_Mutant]
 
 
-def names(root: Path = TASKS) -> list[str]:
-    """The tasks there are. Raises TaskError where there is none: nothing to run is no success."""
-    found = sorted(path.parent.name for path in root.glob("*/task.yaml"))
+class _Loader(yaml.SafeLoader):
+    """YAML, but a key that stands twice is an error: the first one would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for index, key in enumerate(keys):
+            if any(key.value == earlier.value for earlier in keys[:index]):
+                problem = f"{key.value} stands here for the second time"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def names(root: Path | None = None) -> list[str]:
+    """The tasks there are, finished or not. Raises TaskError where there is none: nothing to run is no success."""
+    root = root or TASKS
+    found = sorted(path.name for path in root.glob("*") if path.is_dir() and FOLDER.fullmatch(path.name))
     if not found:
         raise TaskError([f"{root}: holds no task; a task is a folder with task.yaml"])
     return found
 
 
-def load(name: str, root: Path = TASKS) -> Task:
+def load(name: str, root: Path | None = None) -> Task:
     """Read one task. Raises TaskError with every problem that was found."""
-    folder = root / name
-    if not folder.is_dir():
+    folder = (root or TASKS) / name
+    if not FOLDER.fullmatch(name) or not folder.is_dir():
         raise TaskError([f"{name}: there is no such task; there are: {', '.join(names(root))}"])
     problems = list(_missing(folder))
     if problems:
@@ -82,7 +102,11 @@ def load(name: str, root: Path = TASKS) -> Task:
     listed = _parsed(folder / "mutants.yaml", _MutantsFile, wrap="mutants").mutants
     checks = tuple(Check(key, value.kind, value.proves, value.cwe) for key, value in file.checks.items())
     mutants = tuple(Mutant(m.name, m.file, m.find, m.replace, frozenset(m.caught_by)) for m in listed)
-    problems = [*_checks_agree(folder, checks), *_mutants_fit(folder, checks, mutants)]
+    problems = [
+        *_environment_fits(folder, file.environment),
+        *_checks_agree(folder, checks),
+        *_mutants_fit(folder, checks, mutants),
+    ]
     if problems:
         raise TaskError(problems)
     return Task(
@@ -104,21 +128,33 @@ def _missing(folder: Path) -> Iterator[str]:
     for name in ("task.yaml", "instruction.md", "mutants.yaml"):
         if not (folder / name).is_file():
             yield f"{folder.name}/{name}: is missing; add the file"
-        elif not (folder / name).read_text(encoding="utf-8").strip():
+        elif (text := _text(folder / name)) is None:
+            yield f"{folder.name}/{name}: is not UTF-8; save it as that"
+        elif not text.strip():
             yield f"{folder.name}/{name}: is empty; fill it in"
-    for name in ("starter", "checks", "solution"):
+    for name, pattern in (("starter", None), ("checks", "**/test_*.py"), ("solution", "*")):
         if not (folder / name).is_dir():
             yield f"{folder.name}/{name}: is missing; add the folder"
+        elif pattern and not any((folder / name).glob(pattern)):
+            yield f"{folder.name}/{name}: is empty; add {'test files' if name == 'checks' else 'the right answer'}"
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return None
 
 
 def _parsed(path: Path, model: type[Model], wrap: str | None = None) -> Model:
     place = f"{path.parent.name}/{path.name}"
     try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw: Any = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506  a SafeLoader
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        raise TaskError([f"{place}{line}: is not YAML ({getattr(error, 'problem', error)}); mend the line"]) from None
+        what = " ".join(str(getattr(error, "problem", error)).split())
+        raise TaskError([f"{place}{line}: can't be read ({what}); mend the line"]) from None
     try:
         return model.model_validate({wrap: raw} if wrap else raw)
     except ValidationError as error:
@@ -134,7 +170,17 @@ def _mend(error: Any) -> str:
         return "; remove it, or mend its spelling"
     if error["type"] == "missing":
         return "; add it"
+    if error["type"] == "model_type":
+        return "; write it as keys with values"
     return f" (is {str(error['input'])[:60]!r})"
+
+
+def _environment_fits(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    for name, value in environment.items():
+        for found in PLACEHOLDER.findall(value):
+            if found not in PLACEHOLDERS:
+                place = f"{folder.name}/task.yaml: environment.{name}"
+                yield f"{place}: {found} is not known; use {' or '.join(PLACEHOLDERS)}"
 
 
 def _checks_agree(folder: Path, checks: tuple[Check, ...]) -> Iterator[str]:
@@ -142,9 +188,10 @@ def _checks_agree(folder: Path, checks: tuple[Check, ...]) -> Iterator[str]:
     found: Counter[str] = Counter()
     for path in sorted((folder / "checks").glob("**/test_*.py")):
         try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree = ast.parse(path.read_bytes())
         except SyntaxError as error:
-            yield f"{folder.name}/checks/{path.name}, line {error.lineno}: does not parse ({error.msg}); mend it"
+            line = f", line {error.lineno}" if error.lineno else ""
+            yield f"{folder.name}/checks/{path.name}{line}: does not parse ({error.msg}); mend it"
             continue
         found.update(
             node.name.removeprefix("test_")
@@ -168,15 +215,19 @@ def _mutants_fit(folder: Path, checks: tuple[Check, ...], mutants: tuple[Mutant,
             yield f"{folder.name}/mutants.yaml: {name}: {count} mutants have this name; rename them"
     for mutant in mutants:
         place = f"{folder.name}/mutants.yaml: {mutant.name}"
+        if mutant.name in RESERVED:
+            yield f"{place}: the name is taken by a known answer of every task; rename it"
         yield from (
             f"{place}: caught_by names {check!r}, which is no check of task.yaml; mend the name"
             for check in sorted(mutant.caught_by - declared)
         )
         path = folder / "solution" / mutant.file
-        if ".." in Path(mutant.file).parts or not path.is_file():
-            yield f"{place}: there is no solution/{mutant.file}; mend the path"
+        inside = not Path(mutant.file).is_absolute() and ".." not in Path(mutant.file).parts
+        text = _text(path) if inside and path.is_file() else None
+        if text is None:
+            yield f"{place}: there is no solution/{mutant.file} with text; mend the path"
             continue
-        count = path.read_text(encoding="utf-8").count(mutant.find)
+        count = text.count(mutant.find)
         if count != 1:
             yield f"{place}: find occurs {count} times in solution/{mutant.file}; it must occur exactly once"
         elif mutant.find == mutant.replace:
