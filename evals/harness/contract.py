@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from functools import cache
 from importlib.metadata import distributions
+from pathlib import Path
 
 from .model import Task
-from .sandbox import SERVICE_ENVIRONMENT
+from .sandbox import SERVICE_ENVIRONMENT, SandboxError
 
 CONTRACT = """
 ## How the service is run
@@ -28,10 +29,12 @@ NAMED = (
 
 
 @cache
-def packages() -> str:
+def packages(environment: Path = SERVICE_ENVIRONMENT) -> str:
     """The packages at hand with their versions, from the environment that agents and services get."""
-    sites = [str(path) for path in SERVICE_ENVIRONMENT.glob("lib/python*/site-packages")]
+    sites = [str(path) for path in environment.glob("lib/python*/site-packages")]
     found = {(one.name or "").lower().replace("_", "-"): one.version for one in distributions(path=sites)}
+    if not found:
+        raise SandboxError(f"{environment.name} holds no packages: run scripts/eval, which makes it")
     return ", ".join(f"{name} {found[name]}" for name in NAMED if name in found)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .model import CheckResult, Exchange, Grade, Kind, Outcome, Status, Trial, Usage, Work
-from .room import LEFT_OUT
+from .room import copy
 
 FORMAT = 1
 
@@ -27,10 +28,14 @@ class Store:
     @classmethod
     def create(cls, folder: Path) -> Store:
         """Make the folder. Raises ResultsError where one with results is there already."""
-        if folder.exists() and any(folder.iterdir()):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)
+            taken = any(folder.iterdir())
+        except OSError as error:
+            raise ResultsError(f"{folder}: {error.strerror}; give another folder with --out") from None
+        if taken:
             raise ResultsError(f"{folder}: is not empty; give another folder with --out")
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
         return cls(folder)
 
     def save(self, trial: Trial, work: Work, workspace: Path) -> None:
@@ -40,16 +45,25 @@ class Store:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(mode=0o700)
         if workspace.is_dir():
-            shutil.copytree(workspace, part / "workspace", symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
+            with suppress(shutil.Error):  # what the agent made unreadable stays out; the rest is copied
+                copy(workspace, part / "workspace")
         (part / "transcript.jsonl").write_text("".join(json.dumps(line) + "\n" for line in work.transcript))
         if trial.grade is not None:
-            (part / "service.log").write_text(trial.grade.log)
+            (part / "service.log").write_text(trial.grade.log, encoding="utf-8")
         (part / "trial.json").write_text(json.dumps(trial_document(trial, exchanges=True), indent=2) + "\n")
         part.replace(self.folder / name)
 
     def trials(self) -> list[Trial]:
         """Read every finished trial back, in a stable order."""
-        return [read_trial(json.loads(path.read_text())) for path in sorted(self.folder.glob("*/trial.json"))]
+        found = sorted(self.folder.glob("*/trial.json"))
+        return [_read(path) for path in found if not path.parent.name.startswith(".")]
+
+
+def _read(path: Path) -> Trial:
+    try:
+        return read_trial(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultsError(f"{path}: can't be read ({error!r}); remove its folder") from None
 
 
 def trial_document(trial: Trial, *, exchanges: bool = False) -> dict[str, Any]:
