@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from . import proof, report, sandbox, session, tasks
 from .agents import Effort, Live, PackError, arm
-from .agents.live import credentials
+from .agents.live import CredentialsError, credentials
 from .grade import GraderError, grader
 from .model import Task, Trial
 from .postgres import PostgresError
@@ -38,7 +38,7 @@ def refusals() -> Iterator[None]:
     """Turn the errors that a person can mend into one message and the right exit code."""
     try:
         yield
-    except (tasks.TaskError, PackError, ResultsError) as error:
+    except (tasks.TaskError, PackError, CredentialsError, ResultsError) as error:
         _refuse(str(error), MISUSE)
     except (GraderError, PostgresError, sandbox.SandboxError) as error:
         _refuse(str(error), BROKEN)

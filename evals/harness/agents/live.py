@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import httpx
@@ -12,10 +13,19 @@ from .messages import Refusal, Request
 from .server import Passed
 
 UPSTREAM = "https://api.anthropic.com"
-# Hop-by-hop headers, and whatever could be taken for a credential of the sandbox.
-DROPPED = frozenset({"host", "content-length", "connection", "accept-encoding", "x-api-key", "authorization"})
-KEPT = frozenset({"content-type", "retry-after", "request-id", "x-should-retry"})
+# Hop-by-hop headers, framing, and whatever could be taken for a credential of the sandbox.
+DROPPED = frozenset({
+    "host", "content-length", "transfer-encoding", "connection", "keep-alive", "te", "trailer", "upgrade", "expect",
+    "accept-encoding", "x-api-key", "authorization", "proxy-authorization", "proxy-connection", "cookie",
+})  # fmt: skip
+KEPT = frozenset({"content-type", "content-encoding", "retry-after", "request-id", "x-should-retry"})
 TIMEOUT = httpx.Timeout(600.0, connect=30.0)
+# The API takes a subscription's token with this flag only.
+OAUTH = "oauth-2025-04-20"
+
+
+class CredentialsError(ValueError):
+    """Credentials that no request can carry; the text names the variable and never the value."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +35,27 @@ class Credentials:
     header: str
     value: str = field(repr=False)
     upstream: str = UPSTREAM
+    beta: str | None = None
 
 
 def credentials(environment: Mapping[str, str] = os.environ) -> Credentials | None:
     """What the user's environment offers, as Claude Code itself reads it; None where there is nothing."""
     upstream = environment.get("ANTHROPIC_BASE_URL") or UPSTREAM
-    if key := environment.get("ANTHROPIC_API_KEY"):
+    if key := _value(environment, "ANTHROPIC_API_KEY"):
         return Credentials("x-api-key", key, upstream)
-    if token := environment.get("ANTHROPIC_AUTH_TOKEN") or environment.get("CLAUDE_CODE_OAUTH_TOKEN"):
+    if token := _value(environment, "ANTHROPIC_AUTH_TOKEN"):
         return Credentials("authorization", f"Bearer {token}", upstream)
+    if token := _value(environment, "CLAUDE_CODE_OAUTH_TOKEN"):
+        return Credentials("authorization", f"Bearer {token}", upstream, beta=OAUTH)
     return None
+
+
+def _value(environment: Mapping[str, str], name: str) -> str:
+    """Refused here, because the error of a header that can't be sent would show the value."""
+    value = environment.get(name, "").strip()
+    if not (value.isascii() and value.isprintable()):
+        raise CredentialsError(f"{name}: holds characters that no key has; set it anew")
+    return value
 
 
 class LiveModel:
@@ -47,6 +68,8 @@ class LiveModel:
     def answer(self, request: Request) -> Passed | Refusal:
         headers = {name: value for name, value in request.headers.items() if name not in DROPPED}
         headers |= {self._credentials.header: self._credentials.value, "accept-encoding": "identity"}
+        if self._credentials.beta:
+            headers["anthropic-beta"] = ",".join(filter(None, (headers.get("anthropic-beta"), self._credentials.beta)))
         sent = self._client.build_request("POST", "/v1/messages?beta=true", headers=headers, content=request.raw)
         try:
             response = self._client.send(sent, stream=True)
@@ -63,7 +86,9 @@ class LiveModel:
 
 
 def _chunks(response: httpx.Response) -> Iterator[bytes]:
+    # An answer that breaks off ends here; the CLI sees that its last event is missing.
     try:
-        yield from response.iter_raw()
+        with suppress(httpx.HTTPError):
+            yield from response.iter_raw()
     finally:
         response.close()

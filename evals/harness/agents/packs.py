@@ -59,6 +59,8 @@ def arm(text: str) -> Arm:
     name, _, path = text.partition("=")
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
         raise PackError(f"--arm {text}: the name may have small letters, digits and . _ - only")
+    if path and name == "bare":
+        raise PackError(f"--arm {text}: bare is the arm without a plugin; give the folder another name")
     if path:
         return _plugin(name, Path(path).expanduser().resolve())
     if name == "bare":
@@ -85,6 +87,6 @@ def _plugin(name: str, folder: Path) -> Arm:
 
 def _marker(path: Path) -> str:
     """The longest of the first lines of the body: long enough to stand nowhere else."""
-    body = FRONTMATTER.sub("", path.read_text(encoding="utf-8"))
+    body = FRONTMATTER.sub("", path.read_text(encoding="utf-8", errors="replace"))
     lines = [line.strip() for line in body.splitlines() if line.strip() and "${" not in line][:12]
     return max(lines, key=len, default=path.stem)
