@@ -184,6 +184,35 @@ def test_pages_follow_each_other(client):
     assert second["total"] >= len(titles)
 
 
+def test_rate_limit_counts_each_client_also_on_included_routers(service):
+    for address in ("127.1.1.1", "127.1.1.2"):
+        with service.client(headers={"Origin": ORIGIN}, transport=httpx.HTTPTransport(local_address=address)) as client:
+            answers = [client.get("/notes/limited/few", headers={"X-Real-IP": f"10.0.0.{n}"}) for n in range(4)]
+        assert [answer.status_code for answer in answers[:3]] == [200, 200, 200]
+        is_problem(answers[3], 429)
+        assert 1 <= int(answers[3].headers["retry-after"]) <= 60
+
+
+def test_rate_limit_stays_open_without_its_server(client, service):
+    storage = {"storage": "async+redis://127.0.0.1:1/0"}
+    assert [client.get("/notes/limited/few", params=storage).status_code for _ in range(5)] == [200] * 5
+    assert service.events(event="rate limit storage failed")
+
+
+NETWORKS = """
+from types import SimpleNamespace as Fake
+from app.rate_limit import client_network
+for host in ("192.0.2.7", "2001:db8::1:2:3:4", "::ffff:192.0.2.7", "unix"):
+    print(client_network(Fake(client=Fake(host=host))))
+print(client_network(Fake(client=None)))
+"""
+
+
+def test_one_client_has_a_whole_network_of_ipv6(notes):
+    seen = notes.check("-c", NETWORKS).split()
+    assert seen == ["192.0.2.7", "2001:db8::/64", "192.0.2.7", "unix", "unknown"]
+
+
 SETTINGS = """
 import os, sys
 from app.settings import Settings

@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
+from limits.aio.strategies import RateLimiter
 from pydantic import Field, SecretStr
 from sqlalchemy import CheckConstraint, ForeignKey, String, select
 from sqlalchemy import text as sql
@@ -15,6 +16,7 @@ from .database import DB, Base, Timestamps
 from .errors import Conflict, NotFound, problems
 from .fields import Email, In, Moment, Out, text
 from .pagination import Page, Paging, fetch_page
+from .rate_limit import RateLimit, make_limiter
 
 log = structlog.get_logger(__name__)
 router = APIRouter(prefix="/notes", tags=["notes"], responses=problems(404, 422))
@@ -146,3 +148,22 @@ async def count(request: Request) -> int:
 @router.post("/small")
 async def count_small(request: Request) -> int:
     return len(await request.body())
+
+
+LIMITERS: dict[str, RateLimiter] = {}
+
+
+def use_storage(request: Request, storage: str = "async+memory://") -> None:
+    """In place of the lifespan; `storage` lets a test take the server away."""
+    request.app.state.limiter = LIMITERS.setdefault(storage, make_limiter(storage))
+
+
+limited = APIRouter(dependencies=[Depends(use_storage), Depends(RateLimit("limited", "3/minute"))])
+
+
+@limited.get("/limited/few")
+async def few() -> None:
+    """Three a minute."""
+
+
+router.include_router(limited)
