@@ -1,0 +1,33 @@
+"""Configuration: environment variables only, checked once at start."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _split(value: Any) -> Any:
+    """Accept `a,b`; pydantic-settings alone takes only JSON for a list."""
+    if isinstance(value, str) and not value.lstrip().startswith("["):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+SecretKey = Annotated[SecretStr, Field(min_length=32)]
+CommaList = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """A field without a default must be set, else the service does not start. Secrets never get a default."""
+
+    # hide_input_in_errors: else a rejected secret is printed in the start-up error, SecretStr or not.
+    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    environment: Literal["development", "test", "production"] = "production"
+    database_url: str = Field(repr=False)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    # Serves /docs and /openapi.json; DOCS_ENABLED=false where the API is not public.
+    docs_enabled: bool = True
+    cors_origins: CommaList = []
+    allowed_hosts: CommaList = ["*"]
+    max_body_bytes: int = Field(default=1_000_000, gt=0)
