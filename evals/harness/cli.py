@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from . import proof, report, sandbox, session, tasks
-from .agents import Effort, Live, PackError, arm
+from .agents import Arm, Effort, Live, PackError, arm
 from .agents.live import CredentialsError, credentials
 from .grade import GraderError, grader
 from .model import Task, Trial
@@ -23,13 +25,17 @@ from .postgres import PostgresError
 from .results import ResultsError, Store
 
 DONE, SHORT, MISUSE, BROKEN = 0, 1, 2, 3
-app = typer.Typer(add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
-told = Console(stderr=True, highlight=False, soft_wrap=True)
+LOG_WIDTH = 140
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+told = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Unconfined = Annotated[bool, typer.Option("--unconfined", help="Run without bubblewrap; results say so.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="How many at once.")]
-
-
 RESULTS = sandbox.ROOT / "evals" / "results"
 
 
@@ -47,6 +53,11 @@ def refusals() -> Iterator[None]:
 def _refuse(message: str, code: int) -> None:
     told.print(message, style="red", markup=False)
     raise typer.Exit(code)
+
+
+def page() -> Console:
+    """Standard output: as wide as the terminal, or as a log is where there is none."""
+    return Console(emoji=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
 
 
 @contextmanager
@@ -106,9 +117,8 @@ def run(
 ) -> None:
     """Score the agent on the tasks: live with credentials for Claude, scripted without."""
     with refusals():
-        chosen = tuple(tasks.load(name) for name in task or tasks.names())
-        equipped = tuple(arm(text) for text in arms or ["pack"])
-        plan = session.Plan(chosen, equipped, trials, jobs, max_usd, _live(model, effort))
+        chosen = tuple(tasks.load(name) for name in dict.fromkeys(task or tasks.names()))
+        plan = session.Plan(chosen, _equipped(arms or ["pack"]), trials, jobs, max_usd, _live(model, effort))
         _announce(plan)
         confined = _run_confined(plan, unconfined)
         store = Store.create(out or RESULTS / datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S"))
@@ -121,8 +131,17 @@ def run(
     if as_json:
         _print_json(document)
     else:
-        report.show_run(Console(), plan.mode, ordered, outcome.stopped)
+        report.show_run(page(), plan.mode, ordered, outcome.stopped)
     raise typer.Exit(_run_status(ordered, outcome.stopped))
+
+
+def _equipped(texts: list[str]) -> tuple[Arm, ...]:
+    """The arms. Results are filed under their names, so no two may share one."""
+    found = tuple(arm(text) for text in dict.fromkeys(texts))
+    for name, count in Counter(one.name for one in found).items():
+        if count > 1:
+            raise PackError(f"--arm {name}: {count} arms have this name; give each its own")
+    return found
 
 
 def _live(model: str, effort: Effort) -> Live | None:
@@ -185,7 +204,7 @@ def grade(
     if as_json:
         _print_json(report.graded(chosen, result))
     else:
-        report.show_grade(Console(), chosen, result)
+        report.show_grade(page(), chosen, result)
     raise typer.Exit(DONE if not result.failing() else SHORT)
 
 
@@ -199,7 +218,7 @@ def prove(
 ) -> None:
     """Certify the tasks: idle fails, the solution passes, every mutant is caught by exactly what it names."""
     with refusals():
-        chosen = [tasks.load(name) for name in names or tasks.names()]
+        chosen = [tasks.load(name) for name in dict.fromkeys(names or tasks.names())]
         only = frozenset(mutant or ())
         known = {one.name for task in chosen for one in task.mutants}
         if only - known:
@@ -212,7 +231,7 @@ def prove(
     if as_json:
         _print_json(report.proven(proofs))
     else:
-        report.show_proofs(Console(), proofs)
+        report.show_proofs(page(), proofs)
     raise typer.Exit(DONE if all(one.ok for one in proofs) else SHORT)
 
 
@@ -224,7 +243,7 @@ def list_(as_json: AsJson = False) -> None:
     if as_json:
         _print_json(report.listed(chosen))
     else:
-        report.show_list(Console(), chosen)
+        report.show_list(page(), chosen)
 
 
 @app.callback()
@@ -233,7 +252,11 @@ def about() -> None:
 
 
 def main() -> None:
-    app(_with_command(sys.argv[1:]))
+    try:
+        app(_with_command(sys.argv[1:]))
+    except Exception:  # noqa: BLE001  status 1 would say that the work was judged and fell short
+        told.print(traceback.format_exc(), markup=False)
+        sys.exit(BROKEN)
 
 
 def _with_command(arguments: list[str]) -> list[str]:

@@ -41,7 +41,8 @@ def show_grade(out: Console, task: Task, grade: Grade) -> None:
         out.print(f"The end of the service's output:\n{grade.log[-LOG_SHOWN:]}", markup=False, soft_wrap=True)
     out.print(
         f"pass {_yes(grade.passed)}, secure pass {_yes(grade.secure_passed)}, "
-        f"check score {grade.score:.1%}, {grade.seconds:.1f} s"
+        f"check score {grade.score:.1%}, {grade.seconds:.1f} s",
+        soft_wrap=True,
     )
 
 
@@ -93,6 +94,7 @@ def show_proofs(out: Console, proofs: list[Proof]) -> None:
             f"{one.task.name}: idle {idle}, solution {solution}, "
             f"{caught} of {len(one.mutants)} mutants caught by exactly what they name: {verdict}",
             markup=False,
+            soft_wrap=True,
         )
         for complaint in one.complaints():
             out.print(f"  {complaint}", markup=False, soft_wrap=True)
@@ -124,7 +126,7 @@ def show_list(out: Console, tasks: list[Task]) -> None:
     for task in tasks:
         count = Counter(check.kind for check in task.checks)
         table.add_row(
-            task.name, task.title, task.difficulty, *(str(count[kind]) for kind in Kind), str(len(task.mutants))
+            task.name, escape(task.title), task.difficulty, *(str(count[kind]) for kind in Kind), str(len(task.mutants))
         )
     out.print(table)
     out.print("Arms: pack (this repository's plugin), bare (nothing loaded).")
@@ -149,11 +151,7 @@ def ran(mode: str, trials: list[Trial], stopped: str | None) -> dict[str, Any]:
 
 
 def _figures_document(one: Figures) -> dict[str, Any]:
-    return {
-        "arm": one.arm,
-        "trials": one.trials,
-        "left_out": one.left_out,
-        "tasks": one.tasks,
+    figures = {
         "pass@1": one.passed,
         "secure_pass@1": one.secure_passed,
         "check_score": one.check_score,
@@ -164,6 +162,9 @@ def _figures_document(one: Figures) -> dict[str, Any]:
         "median_tokens": one.tokens,
         "median_cost_usd": one.cost_usd,
     }
+    # An arm of which nothing counts has no figures; a zero would be one.
+    known = figures if one.tasks else dict.fromkeys(figures)
+    return {"arm": one.arm, "trials": one.trials, "left_out": one.left_out, "tasks": one.tasks, **known}
 
 
 def show_run(out: Console, mode: str, trials: list[Trial], stopped: str | None) -> None:
@@ -178,6 +179,9 @@ def show_run(out: Console, mode: str, trials: list[Trial], stopped: str | None) 
     )
     for one in summary(trials):
         kept = f"{one.trials - one.left_out} of {one.trials}" if one.left_out else str(one.trials)
+        if not one.tasks:
+            arms.add_row(one.arm, kept, *["-"] * 7)
+            continue
         secure = f"{one.secure_passed:.0%}" + ("" if one.pass_all_k is None else f" (^{one.k} {one.pass_all_k:.0%})")
         arms.add_row(one.arm, kept, f"{one.passed:.0%}", secure, f"{one.check_score:.1%}", f"{one.seconds:.1f} s",
                      f"{one.turns:g}", f"{one.tokens:g}", f"${one.cost_usd:.2f}")  # fmt: skip

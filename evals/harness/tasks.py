@@ -186,18 +186,22 @@ def _environment_fits(folder: Path, environment: Mapping[str, str]) -> Iterator[
 def _checks_agree(folder: Path, checks: tuple[Check, ...]) -> Iterator[str]:
     """The test functions and task.yaml name the same checks, each once."""
     found: Counter[str] = Counter()
+    broken = False
     for path in sorted((folder / "checks").glob("**/test_*.py")):
         try:
             tree = ast.parse(path.read_bytes())
         except SyntaxError as error:
             line = f", line {error.lineno}" if error.lineno else ""
             yield f"{folder.name}/checks/{path.name}{line}: does not parse ({error.msg}); mend it"
+            broken = True
             continue
         found.update(
             node.name.removeprefix("test_")
             for node in ast.walk(tree)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
         )
+    if broken:  # what else is missing can't be told
+        return
     declared = {check.name for check in checks}
     for name in sorted(declared - set(found)):
         yield f"{folder.name}/task.yaml: checks.{name}: there is no test_{name} under checks/; write it or remove it"

@@ -223,7 +223,7 @@ def test_a_check_that_is_defined_twice_is_named(tmp_path):
 
 @pytest.mark.parametrize(("text", "line"), [("x = 1\ndef test_more(:\n    pass\n", 2), ("# \xff\nx = (\n", 2)])
 def test_a_test_file_that_does_not_parse_is_named_with_its_line(tmp_path, text, line):
-    [found] = problems(tmp_path, **{"checks/test_more.py": text})
+    [found] = problems(tmp_path, **{"checks/test_more.py": text, "checks/test_notes.py": None})
     assert found.startswith(f"tiny/checks/test_more.py, line {line}: does not parse (")
     assert found.endswith("); mend it")
 
