@@ -1,6 +1,6 @@
 import pytest
 import yaml
-from tiny import APP, CHECKS, MUTANTS, TASK, write_tiny_task
+from tiny import APP, CHECKS, FILES, MUTANTS, TASK, write_tiny_task
 
 from harness import tasks
 from harness.model import Check, Kind, Limits
@@ -77,12 +77,8 @@ def test_a_file_that_is_missing_or_empty_or_not_text_is_named(tmp_path, name):
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path):
-    found = problems(
-        tmp_path,
-        **dict.fromkeys(
-            ["starter/README.md", "checks/test_notes.py", "solution/app/__init__.py", "solution/app/main.py"]
-        ),
-    )
+    inside = [name for name in FILES if name.startswith(("starter/", "checks/", "solution/"))]
+    found = problems(tmp_path, **dict.fromkeys(inside))
     assert found == [f"tiny/{name}: is missing; add the folder" for name in ("starter", "checks", "solution")]
 
 
@@ -91,7 +87,8 @@ def test_checks_and_solution_must_hold_something_and_the_starter_need_not(tmp_pa
     (folder / "starter" / "README.md").unlink()
     tasks.load("tiny", tmp_path)
     (folder / "checks" / "test_notes.py").rename(folder / "checks" / "notes.py")
-    (folder / "solution" / "app").rename(folder / "elsewhere")
+    (folder / "solution").rename(folder / "elsewhere")
+    (folder / "solution").mkdir()
     with pytest.raises(TaskError) as refused:
         tasks.load("tiny", tmp_path)
     assert refused.value.problems == (

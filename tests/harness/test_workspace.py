@@ -2,9 +2,11 @@ import os
 import subprocess
 
 import pytest
-from tiny import APP, write_tiny_task
+from tiny import APP, TEST, write_tiny_task
 
 from harness import tasks, workspace
+
+SOLVED = {"README.md": "Notes\n", "app/main.py": APP, "app/__init__.py": "", "tests/test_app.py": TEST}
 
 
 @pytest.fixture
@@ -30,14 +32,14 @@ def test_the_starter_is_copied_without_litter(task, tmp_path):
 
 def test_the_solution_lies_over_the_starter(task, tmp_path):
     made = workspace.solution(task, tmp_path / "made")
-    assert files(made) == {"README.md": "Notes\n", "app/main.py": APP, "app/__init__.py": ""}
+    assert files(made) == SOLVED
 
 
 def test_a_mutant_is_the_solution_with_one_fault(task, tmp_path):
     for mutant in task.mutants:
         found = files(workspace.mutated(task, mutant, tmp_path / mutant.name))
         assert found["app/main.py"] == APP.replace(mutant.find, mutant.replace) != APP
-        assert found == {"README.md": "Notes\n", "app/main.py": found["app/main.py"], "app/__init__.py": ""}
+        assert found == SOLVED | {"app/main.py": found["app/main.py"]}
 
 
 def test_a_folder_that_exists_is_never_written_to(task, tmp_path):

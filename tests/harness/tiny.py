@@ -126,6 +126,14 @@ def test_refuses_a_wrong_key(client):
         assert answer.status_code == 401, answer.text
 """
 
+TEST = """\
+from pathlib import Path
+
+
+def test_the_app_is_there():
+    assert Path("app/main.py").is_file()
+"""
+
 FILES = {
     "task.yaml": TASK,
     "instruction.md": "Build a service that keeps notes for whoever has the key.\n",
@@ -134,6 +142,7 @@ FILES = {
     "checks/test_notes.py": CHECKS,
     "solution/app/__init__.py": "",
     "solution/app/main.py": APP,
+    "solution/tests/test_app.py": TEST,
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, cast
 
 from anthropic.types import (
@@ -59,11 +60,12 @@ class Request:
         return "\n".join(text for message in self.body["messages"] for text in _texts(message["content"]))
 
     def tool_results(self) -> Iterator[tuple[bool, str]]:
-        """Of the last message: is it an error, and what does it say."""
-        content = self.body["messages"][-1]["content"] if self.body["messages"] else []
-        for block in content if isinstance(content, list) else []:
-            if block.get("type") == "tool_result":
-                yield bool(block.get("is_error")), "\n".join(_texts(block.get("content")))
+        """Since the last answer: is it an error, and what does it say. The CLI puts notes of its own behind them."""
+        new = takewhile(lambda message: message["role"] != "assistant", reversed(self.body["messages"]))
+        for message in reversed(list(new)):
+            for block in message["content"] if isinstance(message["content"], list) else []:
+                if block.get("type") == "tool_result":
+                    yield bool(block.get("is_error")), "\n".join(_texts(block.get("content")))
 
 
 def _texts(value: Any) -> Iterator[str]:

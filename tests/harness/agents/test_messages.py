@@ -74,15 +74,18 @@ def test_a_conversation_is_every_text_with_the_results_of_tools():
     assert made.conversation() == "Build\nI read\na file\nanother"
 
 
-def test_tool_results_are_those_of_the_last_message():
+@pytest.mark.parametrize("notes", [[], [{"role": "system", "content": [{"type": "text", "text": "USD budget"}]}]])
+def test_tool_results_are_those_since_the_last_answer(notes):
     made = request(
         [
             user(result("an older one")),
+            {"role": "assistant", "content": "I go on"},
             user(
                 {"type": "text", "text": "look"},
                 result("fine"),
                 result([{"type": "text", "text": "no"}, {"type": "text", "text": "such file"}], is_error=True),
             ),
+            *notes,
         ]
     )
     assert list(made.tool_results()) == [(False, "fine"), (True, "no\nsuch file")]

@@ -1,0 +1,53 @@
+import re
+
+import pytest
+from tiny import write_tiny_task
+
+import bench
+from harness import tasks
+from harness.agents import packs
+
+
+@pytest.fixture(autouse=True)
+def small(tmp_path, monkeypatch):
+    """One round on the tiny task, with a plugin of one skill."""
+    plugin = tmp_path / "plugin"
+    for path, text in (
+        (".claude-plugin/plugin.json", '{"name": "tiny-pack", "version": "1.0.0"}'),
+        (
+            "skills/notes/SKILL.md",
+            "---\nname: notes\ndescription: Use when notes are kept\n---\n\nNotes are kept behind a key.\n",
+        ),
+    ):
+        (plugin / path).parent.mkdir(parents=True)
+        (plugin / path).write_text(text)
+    write_tiny_task(tmp_path / "tasks")
+    monkeypatch.setattr(tasks, "TASKS", tmp_path / "tasks")
+    monkeypatch.setattr(packs, "ROOT", plugin)
+    monkeypatch.setattr(bench, "ROOT", plugin)
+    monkeypatch.setattr(bench, "ROUNDS", 1)
+
+
+def test_costs_are_told_beside_those_without_the_harness(capsys):
+    bench.main(["overhead", "start"])
+    first, trial, start = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"\d+ cores, Python 3\.\d+\.\d+, medians of 1", first)
+    assert re.fullmatch(r"scripted trial, tiny: [\d.]+ CPU s; bare SDK script: [\d.]+ CPU s; ratio .*", trial)
+    assert re.fullmatch(
+        r"start of a graded service, tiny: [\d.]+ s; plain uvicorn: [\d.]+ s; the harness adds .*", start
+    )
+
+
+def test_a_whole_command_is_told_with_its_status(capsys, tmp_path):
+    program = tmp_path / "plugin" / "evals" / "run.py"
+    program.parent.mkdir()
+    program.write_text("import sys\nsys.exit(len(sys.argv))\n")
+    bench.main(["eval", "prove"])
+    _, run, prove = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"scripts/eval, every task, scripted \(.*\): [\d.]+ s, exit code 6", run)
+    assert re.fullmatch(r"prove, every task \(.*\): [\d.]+ s, exit code 2", prove)
+
+
+def test_what_can_not_be_measured_is_refused():
+    with pytest.raises(SystemExit, match=r"^scripts/bench: weight is not one of overhead, start, eval, prove$"):
+        bench.main(["weight"])
