@@ -18,6 +18,7 @@ from typing import Any
 
 from . import postgres, sandbox
 from .model import Check, CheckResult, Exchange, Grade, Outcome, Task
+from .service import end_below
 
 ROOM = Path(__file__).with_name("room.py")
 INSIDE = "/room"
@@ -70,6 +71,7 @@ class Grader:
             try:
                 told = _talk(process, channel, json.dumps(plan | {"nonce": nonce}).encode(), limit)
             finally:
+                end_below(process.pid)
                 process.kill()
                 process.wait()
         said = (folder / "output").read_text(errors="replace")
@@ -124,6 +126,8 @@ def grader(*, confined: bool) -> Iterator[Grader]:
         raise sandbox.SandboxError(why)
     with TemporaryDirectory(prefix="fastapi-pack-", ignore_cleanup_errors=True) as name:
         scratch = Path(name)
+        if not confined:
+            scratch.chmod(0o711)  # PostgreSQL, run under another user id where the harness is root, passes through here
         etc = sandbox.written_etc(scratch / "etc")
         with postgres.cluster(scratch / "pg", confined=confined) as cluster:
             yield Grader(scratch, etc, cluster, confined)
@@ -188,11 +192,13 @@ def _talk(process: subprocess.Popen[bytes], channel: Any, plan: bytes, limit_s: 
     told = bytearray()
     with selectors.DefaultSelector() as ready:
         ready.register(channel, selectors.EVENT_READ)
-        while (left := deadline - time.monotonic()) > 0 and len(told) < LARGEST_VERDICT:
+        while (left := deadline - time.monotonic()) > 0:
             if not ready.select(left):
                 break
             data = os.read(channel.fileno(), 1 << 16)
             if not data:
                 return bytes(told)
             told += data
+            if len(told) > LARGEST_VERDICT:
+                raise GraderError(f"the room said more than {LARGEST_VERDICT} bytes, which is no verdict")
     raise GraderError(f"the room did not come to an end within {limit_s:g} s")

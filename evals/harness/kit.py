@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +27,7 @@ T = TypeVar("T")
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 TIMEOUT_S = 10.0
 SHOWN = 2000
+LARGEST_ANSWER = 64 << 20
 BOOKKEEPING = (
     r"^\s*(begin|commit|rollback|savepoint|release|start transaction"
     r"|set|reset|show|discard|deallocate|close|unlisten)\y"
@@ -98,18 +99,30 @@ class Client(httpx.Client):
         super().__init__(base_url=base_url, transport=transport, headers=headers, **settings)
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
-        response = super().send(request, **options)
-        if not options.get("stream"):
-            try:
-                sent = request.content
-            except httpx.RequestNotRead:
-                sent = b"(streamed)"
-            self._exchanges.append(
-                Exchange(
-                    request.method, str(request.url), sent, response.status_code, response.headers, response.content
-                )
-            )
+        response = super().send(request, **{**options, "stream": True})
+        if options.get("stream"):
+            return response
+        try:
+            sent = request.content
+        except httpx.RequestNotRead:
+            sent = b"(streamed)"
+        body = _read(response)
+        self._exchanges.append(
+            Exchange(request.method, str(request.url), sent, response.status_code, response.headers, body)
+        )
         return response
+
+
+def _read(response: httpx.Response) -> bytes:
+    """What `response.read()` does, but an answer without end must not fill the memory of the room."""
+    body = bytearray()
+    with closing(response):
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > LARGEST_ANSWER:
+                raise httpx.ReadError(f"the answer is larger than {LARGEST_ANSWER >> 20} MiB", request=response.request)
+    response._content = bytes(body)  # httpx has no public way to hand a read body back
+    return response.content
 
 
 @dataclass(frozen=True)
@@ -136,6 +149,7 @@ class Kit:
         self._names = (f"another-{number}" for number in itertools.count(1))
         self._admin: psycopg.Connection[tuple[Any, ...]] | None = None
         self._begun = 0
+        self.not_loaded: list[str] = []
 
     # ------------------------------------------------------------------ reporting
     def pytest_runtest_logstart(self) -> None:
@@ -152,7 +166,7 @@ class Kit:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            raise RuntimeError(f"{report.nodeid}: the checks can't be loaded: {report.longrepr}")
+            self.not_loaded.append(f"{report.nodeid}: {report.longrepr}")
 
     def _message(self, report: pytest.TestReport) -> str:
         if report.skipped:
@@ -298,6 +312,10 @@ class Kit:
         return lambda: self._trap(0, refuse=True)
 
 
+class ChecksError(RuntimeError):
+    """The checks can't be run, whatever the service does. Ends the room, so that no score is made of it."""
+
+
 def run(room: Room, service: Process, verdict: Verdict) -> None:
     """Run all checks of the plan. What they say goes to `verdict`; pytest's own output goes to standard error."""
     checks = room.plan.checks
@@ -305,4 +323,9 @@ def run(room: Room, service: Process, verdict: Verdict) -> None:
     sys.path.insert(0, str(checks))
     arguments = [str(checks), f"--rootdir={checks}", f"--confcutdir={checks}", "-c", os.devnull, "-q", "--tb=short"]
     arguments += ["-p", "no:cacheprovider", "--import-mode=importlib", "--disable-warnings"]
-    pytest.main(arguments, plugins=[Kit(room, service, verdict)])
+    kit = Kit(room, service, verdict)
+    status = pytest.main(arguments, plugins=[kit])
+    if kit.not_loaded:
+        raise ChecksError("the checks can't be loaded: " + "\n".join(kit.not_loaded)[-SHOWN // 2 :])
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise ChecksError(f"the checks could not be run: pytest ended with {status!r}")

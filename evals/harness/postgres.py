@@ -108,27 +108,35 @@ def create(admin: psycopg.Connection[tuple[Any, ...]], owner: str | None = None)
 @contextmanager
 def cluster(folder: Path, *, confined: bool) -> Iterator[Cluster]:
     """Start a cluster in `folder` (it must not exist) and end it afterwards. Raises PostgresError."""
-    folder.mkdir(mode=0o700)
     if len(str(folder)) > 80:
         raise PostgresError(f"{folder}: too long for a Unix socket; set TMPDIR to a shorter folder")
-    password = secrets.token_hex(16)
-    (folder / "password").write_text(password)
-    run = _Runner(folder, confined)
+    folder.mkdir(mode=0o700)
+    try:
+        made = Cluster(folder, secrets.token_hex(16))
+        with _server(made, _Runner(folder, confined)) as server:
+            _wait(made, server, folder / "log")
+            with made.connect() as admin:
+                admin.execute(f"create database {TEMPLATE}")
+                admin.execute(f"revoke connect on database postgres, {TEMPLATE}, template1 from public")
+            with made.connect(TEMPLATE) as template:
+                # In a schema of its own, so that an answer finds `public` empty.
+                template.execute("create schema _grader")
+                template.execute("create extension pg_stat_statements schema _grader")
+            yield made
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _server(made: Cluster, run: _Runner) -> Iterator[subprocess.Popen[bytes]]:
+    folder = made.folder
+    (folder / "password").write_text(made.password)
     run.once("initdb", "-D", f"{folder}/data", "-U", SUPERUSER, f"--pwfile={folder}/password", "-A", "scram-sha-256",
              "-E", "UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions")  # fmt: skip
     options = [text for name, value in OPTIONS.items() for text in ("-c", f"{name}={value}")]
     server = run.start("postgres", "-D", f"{folder}/data", "-k", str(folder), *options)
     try:
-        made = Cluster(folder, password)
-        _wait(made, server, folder / "log")
-        with made.connect() as admin:
-            admin.execute(f"create database {TEMPLATE}")
-            admin.execute(f"revoke connect on database postgres, {TEMPLATE}, template1 from public")
-        with made.connect(TEMPLATE) as template:
-            # In a schema of its own, so that an answer finds `public` empty.
-            template.execute("create schema _grader")
-            template.execute("create extension pg_stat_statements schema _grader")
-        yield made
+        yield server
     finally:
         server.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -136,7 +144,6 @@ def cluster(folder: Path, *, confined: bool) -> Iterator[Cluster]:
         if server.poll() is None:
             server.kill()
             server.wait()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)

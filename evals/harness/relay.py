@@ -21,8 +21,12 @@ def listen(port: int) -> socket.socket:
     """A listening socket on 127.0.0.1; port 0 takes a free one."""
     server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind(("127.0.0.1", port))
-    server.listen(128)
+    try:
+        server.bind(("127.0.0.1", port))
+        server.listen(128)
+    except OSError:
+        server.close()
+        raise
     return server
 
 

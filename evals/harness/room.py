@@ -13,16 +13,17 @@ import shutil
 import sys
 import threading
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 if __package__ in (None, ""):  # started by path, with -I: the package is not importable yet
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from harness import relay, sandbox
 from harness.model import Limits
-from harness.service import Launch, Process
+from harness.service import Launch, Process, adopt_orphans, end_below
 
 # Never part of an answer: caches, environments, other people's tools.
 LEFT_OUT = frozenset({".git", ".claude", ".venv", "venv", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
@@ -153,6 +154,8 @@ class Verdict:
 def main(channel: int, text: str) -> int:
     plan = Plan.read(text)
     verdict = Verdict(plan, channel)
+    if not plan.confined:
+        adopt_orphans()
     room = Room(plan)
     try:
         service = Process(room.launch("service", workers=1, environment={}))
@@ -171,8 +174,7 @@ def main(channel: int, text: str) -> int:
 
     def out_of_time() -> None:
         verdict.send(service.log.text(), f"the checks' time limit of {plan.limits.checks_s:g} s is over")
-        service.stop()
-        os._exit(0)
+        leave(0)
 
     timer = threading.Timer(plan.limits.checks_s, out_of_time)
     timer.daemon = True
@@ -187,11 +189,21 @@ def main(channel: int, text: str) -> int:
     return 0
 
 
+def leave(status: int) -> NoReturn:
+    """End with everything that was started. Threads of abandoned requests must not hold the room open."""
+    end_below(os.getpid())
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
     number = int(sys.argv[1])
     os.set_inheritable(number, False)
-    status = main(number, sys.stdin.read())
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads of abandoned requests must not hold the room open.
-    os._exit(status)
+    try:
+        status = main(number, sys.stdin.read())
+    except BaseException:  # noqa: BLE001  whatever it is, it is told, and nothing is left running
+        sys.stdout.flush()
+        traceback.print_exc()
+        status = 1
+    leave(status)

@@ -66,13 +66,14 @@ class Box:
         made += [] if self.network else ["--unshare-net"]
         made += ["--new-session", "--clearenv", "--proc", "/proc", "--dev", "/dev"]
         made += ["--bind", "/proc", "/run/unhidden-proc"] if self.nestable else []
-        for target, size_mb in self.empty:
+        for target, size_mb in (("/dev/shm", 64), *self.empty):  # noqa: S108  inside the sandbox
             made += ["--size", str(size_mb << 20), "--tmpfs", target]
         for mount in self.mounts:
             made += ["--bind" if mount.writable else "--ro-bind", mount.source, mount.target]
         for name, value in self.environment:
             made += ["--setenv", name, value]
-        return [*made, "--chdir", self.workdir]
+        # What holds the mount points is a tmpfs without a limit: written full, it would take the machine's memory.
+        return [*made, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", self.workdir]
 
     def command(self, *command: str) -> list[str]:
         return [str(bubblewrap()), *self.arguments(), "--", *command]

@@ -5,6 +5,7 @@ Runs on the trusted side of a grading, in the private network that the service s
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -23,6 +25,9 @@ from .model import Limits
 LOG_HEAD = 16 << 10
 LOG_TAIL = 48 << 10
 PAGE = os.sysconf("SC_PAGE_SIZE")
+PRCTL = ctypes.CDLL(None).prctl
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
 NOT_INSTALLED = re.compile(r"ModuleNotFoundError: No module named '([^']+)'")
 
 
@@ -95,6 +100,8 @@ class Process:
             cwd=launch.workspace,
             env=environment,
             start_new_session=True,
+            # Bubblewrap sees to this itself. Only this call happens between fork and exec.
+            preexec_fn=_end_with_parent if launch.etc is None else None,  # noqa: PLW1509
         )
         assert self._process.stdout is not None
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
@@ -162,17 +169,36 @@ class Process:
             self._process.stdout.close()
 
     def _kill(self) -> None:
-        # In the sandbox the group is bubblewrap, whose end takes the whole PID namespace with it.
-        for pid in (*descendants(self._process.pid), self._process.pid):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                continue
+        # In the sandbox the first of them is bubblewrap, whose end takes the whole PID namespace with it.
+        _end(self._process.pid, *descendants(self._process.pid))
 
 
 def _bare_environment(launch: Launch) -> dict[str, str]:
     path = f"{sandbox.SERVICE_ENVIRONMENT}/bin:/usr/local/bin:/usr/bin:/bin"
     return {"PATH": path, "HOME": str(launch.data), "LANG": "C.UTF-8", "TZ": "UTC", **launch.environment}
+
+
+def adopt_orphans() -> None:
+    """Without a PID namespace, what a service leaves behind becomes a child of this process, to be ended with it."""
+    PRCTL(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_with_parent() -> None:
+    PRCTL(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+
+
+def end_below(pid: int) -> None:
+    """Kill everything below `pid`, and what it starts meanwhile."""
+    ended: set[int] = set()
+    while new := set(descendants(pid)) - ended:
+        _end(*new)
+        ended |= new
+
+
+def _end(*pids: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def descendants(pid: int) -> list[int]:
