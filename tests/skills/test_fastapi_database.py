@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -144,10 +145,12 @@ import sqlalchemy as sa
 from alembic import op
 revision, down_revision, branch_labels, depends_on = "zz", "{down}", None, None
 def upgrade() -> None:
-    with op.batch_alter_table("notes") as table:
-        table.alter_column("title", type_=sa.String(80))
-    {more}
+    {body}
 '''
+LONGER = """with op.batch_alter_table("notes") as table:
+        table.alter_column("title", type_=sa.String(80))"""
+CONCURRENTLY = """with op.get_context().autocommit_block():
+        op.create_index("ix_notes_stars", "notes", ["stars"], postgresql_concurrently=True)"""
 UPGRADE = """
 import asyncio, os
 from app.database import make_engine
@@ -170,33 +173,45 @@ def altered(migrated, tmp_path) -> Any:
     versions = workspace.path / "migrations" / "versions"
     (first,) = versions.glob("*.py")
 
-    def alter(more: str = "pass") -> None:
-        (versions / "zz.py").write_text(ALTER.format(down=first.name.partition("_")[0], more=more))
+    def alter(body: str) -> None:
+        (versions / "zz.py").write_text(ALTER.format(down=first.name.partition("_")[0], body=body))
 
     return workspace, alter
 
 
-def test_altering_a_table_keeps_the_rows_that_refer_to_it(altered, fresh_sqlite):
+START, COMMAND_LINE = ("-c", UPGRADE), ("-m", "alembic", "upgrade", "head")
+
+
+@pytest.mark.parametrize("how", [START, COMMAND_LINE], ids=["start", "command-line"])
+def test_altering_a_table_keeps_the_rows_that_refer_to_it(altered, fresh_sqlite, how):
     workspace, alter = altered
     url = fresh_sqlite()
-    workspace.check("-W", "error", "-c", UPGRADE, DATABASE_URL=url)
-    with sqlite3.connect(url.removeprefix("sqlite+aiosqlite:///")) as database:
+    file = url.removeprefix("sqlite+aiosqlite:///")
+    workspace.check("-W", "error", *how, DATABASE_URL=url)
+    with closing(sqlite3.connect(file)) as database, database:
         database.execute("insert into notes values (1, 'x', 0, null, '2026-01-01', '2026-01-01')")
         database.execute("insert into comments values (1, 1)")
-    database.close()
-    alter()
-    workspace.check("-W", "error", "-c", UPGRADE, DATABASE_URL=url)
-    with sqlite3.connect(url.removeprefix("sqlite+aiosqlite:///")) as database:
+    alter(LONGER)
+    workspace.check("-W", "error", *how, DATABASE_URL=url)
+    with closing(sqlite3.connect(file)) as database:
         assert database.execute("select note_id from comments").fetchall() == [(1,)]
         assert "VARCHAR(80)" in database.execute("select sql from sqlite_master where name = 'notes'").fetchone()[0]
-    database.close()
 
 
 def test_failed_migration_leaves_nothing(altered, fresh_postgres):
     workspace, alter = altered
     database = fresh_postgres()
     alter('op.execute("select 1/0")')
-    assert workspace.run("-c", UPGRADE, DATABASE_URL=database.url).returncode == 1
+    assert workspace.run(*START, DATABASE_URL=database.url).returncode == 1
     with database.connect() as admin:
         left = admin.execute("select count(*) from pg_tables where schemaname = 'public'").fetchone()
     assert left == (0,)
+
+
+def test_command_line_can_leave_the_transaction(altered, fresh_postgres):
+    workspace, alter = altered
+    database = fresh_postgres()
+    alter(CONCURRENTLY)
+    workspace.check("-W", "error", *COMMAND_LINE, DATABASE_URL=database.url)
+    with database.connect() as admin:
+        assert admin.execute("select count(*) from pg_indexes where indexname = 'ix_notes_stars'").fetchone() == (1,)

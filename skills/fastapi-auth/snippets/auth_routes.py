@@ -32,7 +32,7 @@ class TokenPair(BaseModel):
 
     access_token: str
     refresh_token: str
-    token_type: Literal["bearer"] = "bearer"
+    token_type: Literal["bearer"] = Field(default="bearer")
     expires_in: int
 
 
@@ -85,7 +85,8 @@ async def refresh(request: Request, body: RefreshIn) -> TokenPair:
 @router.post("/logout", status_code=204, responses=problems(401, 422))
 async def logout(request: Request, body: RefreshIn, db: DB) -> None:
     """End the session of the refresh token, access tokens included."""
-    await end_session(db, read_token(request.app.state.settings, Purpose.REFRESH, body.refresh_token.get_secret_value()))
+    token = body.refresh_token.get_secret_value()
+    await end_session(db, read_token(request.app.state.settings, Purpose.REFRESH, token))
 
 
 async def find_user(sessionmaker: async_sessionmaker[AsyncSession], name: str) -> User | None:

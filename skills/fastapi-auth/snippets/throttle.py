@@ -73,7 +73,7 @@ async def _counted(db: AsyncSession, account: str, now: datetime) -> dict[int, d
     taken = select(LoginAttempt.slot, LoginAttempt.taken_at).where(
         LoginAttempt.account == account, LoginAttempt.taken_at > now - WINDOW
     )
-    return {slot: taken_at for slot, taken_at in await db.execute(taken)}
+    return {row.slot: row.taken_at for row in await db.execute(taken)}
 
 
 async def _take(db: AsyncSession, account: str, slot: int, now: datetime) -> bool:

@@ -29,11 +29,13 @@ class Person:
     token: str
     client: httpx.Client
 
-    def send(self, content: bytes, name: str = "notes.txt", declared: str | None = "text/plain") -> httpx.Response:
+    def send(self, content: bytes, name: str | None = None, declared: str | None = "text/plain") -> httpx.Response:
+        """Upload under `name`, or one that no other file has."""
+        name = name or f"{samples.word()}.txt"
         part = (name, content, declared) if declared else (name, content)
         return self.client.post("/files", files={"file": part})
 
-    def keep(self, content: bytes | None = None, name: str = "notes.txt", declared: str | None = "text/plain") -> Json:
+    def keep(self, content: bytes | None = None, name: str | None = None, declared: str | None = "text/plain") -> Json:
         """Upload; what the service says of the file."""
         answer = self.send(samples.text() if content is None else content, name, declared)
         made: Json = expect(answer, 201).json()

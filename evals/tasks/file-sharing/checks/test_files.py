@@ -19,8 +19,8 @@ def test_answers_healthz(stranger: httpx.Client) -> None:
     assert answer.json() == {"status": "ok"}, answer.text
 
 
-def test_describes_an_upload(ann: Person) -> None:
-    for content in (samples.text(7), samples.text(5000), samples.png()):
+def test_describes_an_upload(ann: Person, limit: int) -> None:
+    for content in (samples.text(7), samples.text(limit - 3), samples.png()):
         name = f"{samples.word()}.dat"
         made = ann.keep(content, name)
         assert made["filename"] == name, f"filename is {made['filename']!r}, sent was {name!r}"
@@ -164,12 +164,18 @@ def test_deletes_a_file(newcomer: Callable[..., Person]) -> None:
     assert (page["total"], [file["id"] for file in page["items"]]) == (1, [other["id"]]), page
 
 
-def test_answers_after_the_commit(newcomer: Callable[..., Person], slow_commits: Commits) -> None:
+def test_answers_after_the_commit(
+    newcomer: Callable[..., Person], stranger: httpx.Client, slow_commits: Commits
+) -> None:
     eve = newcomer()
     again = newcomer(eve.id)
-    with slow_commits(0.2):
+    with slow_commits(0.15):
         made = eve.keep()
         expect(again.client.get(place(made)), 200)
+        expect(eve.rename(made, "new.txt"), 200)
+        name = again.read(made)["filename"]
+        assert name == "new.txt", f"PATCH answered 200, and the next request finds {name!r}"
+        expect(stranger.get(eve.link(made)), 200)
         expect(eve.remove(made), 204)
         expect(again.client.get(place(made)), 404)
 

@@ -11,7 +11,7 @@ import samples
 import wire
 from answers import disposition, expect, media_type, refused, survived
 from people import Person, place
-from wire import FORM_TYPE, form, part
+from wire import FORM_TYPE, field, form, part
 
 
 def test_refuses_other_types(ann: Person) -> None:
@@ -49,7 +49,7 @@ def test_refuses_a_form_without_the_file(ann: Person) -> None:
 
 def test_accepts_exactly_the_limit(ann: Person, limit: int) -> None:
     content = samples.text(limit)
-    made = ann.keep(content, "a" * 100 + ".txt")
+    made = ann.keep(content, f"{samples.word(40)}.txt")
     assert made["size"] == limit, made
     png = samples.png()
     assert ann.keep(png + bytes(limit - len(png)), "a.png", "image/png")["size"] == limit
@@ -111,7 +111,7 @@ def test_survives_broken_forms(ann: Person) -> None:
 
 
 def test_survives_many_parts(ann: Person) -> None:
-    fields = [part(b"x", name=b"a%d" % number, filename=None) for number in range(1200)]
+    fields = [field(f"a{number}", b"x") for number in range(1200)]
     survived(ann.client.post("/files", content=form(*fields, part(b"x")), headers={"content-type": FORM_TYPE}))
     files = [part(samples.text(9)) for _ in range(30)]
     survived(ann.client.post("/files", content=form(*files), headers={"content-type": FORM_TYPE}))

@@ -14,11 +14,20 @@ BOUNDARY = "----form9f3c1b7a"
 CHUNK = 32 * 1024
 
 
-def part(content: bytes, *, name: bytes = b"file", filename: bytes | None = b"notes.txt", extra: bytes = b"") -> bytes:
-    """One part of a form, with a file name as raw bytes."""
-    label = b'; filename="' + filename + b'"' if filename is not None else b""
-    head = b'Content-Disposition: form-data; name="' + name + b'"' + label + b"\r\nContent-Type: text/plain\r\n"
-    return b"--" + BOUNDARY.encode() + b"\r\n" + head + extra + b"\r\n" + content + b"\r\n"
+def part(content: bytes, *, filename: bytes | None = None, extra: bytes = b"") -> bytes:
+    """The part that holds the file, under a name as raw bytes, or one that no other file has."""
+    filename = filename if filename is not None else f"{samples.word()}.txt".encode()
+    label = b'name="file"; filename="' + filename + b'"\r\nContent-Type: text/plain\r\n' + extra
+    return _part(label, content)
+
+
+def field(name: str, content: bytes) -> bytes:
+    """A part that is no file."""
+    return _part(b'name="' + name.encode() + b'"\r\n', content)
+
+
+def _part(label: bytes, content: bytes) -> bytes:
+    return b"--" + BOUNDARY.encode() + b"\r\nContent-Disposition: form-data; " + label + b"\r\n" + content + b"\r\n"
 
 
 def form(*parts: bytes) -> bytes:

@@ -163,9 +163,9 @@ def closed(connect: Connect, mallory: Account) -> Ended:
 
 
 @pytest.fixture(scope="session")
-def spent(mallory: Account, reused: Ended, closed: Ended) -> Account:
-    """An account that nobody logs in to any more."""
-    return mallory
+def spent(mallory: Account, reused: Ended, closed: Ended, connect: Connect) -> Session:
+    """The last session of an account that nobody logs in to any more: its password may be spoilt."""
+    return new_session(connect(), mallory)
 
 
 @pytest.fixture(scope="session")
@@ -198,7 +198,7 @@ def growth(admin: Session, alice: Session, connect: Connect) -> Growth:
 
 
 @pytest.fixture(scope="session")
-def errors(alice: Session, connect: Connect) -> Errors:
+def errors(alice: Session, spent: Session, connect: Connect) -> Errors:
     http, secret, json = connect(), new_password(), {"content-type": "application/json"}
     sent = {
         "invalid address": registered(http, "not-an-address", secret),
@@ -209,8 +209,8 @@ def errors(alice: Session, connect: Connect) -> Errors:
         "text instead of JSON": http.post("/auth/register", content=secret, headers={"content-type": "text/plain"}),
         "broken JSON": http.post("/auth/register", content=f'{{"password": "{secret}"', headers=json),
         "JSON string": http.post("/auth/register", json=secret),
-        "PATCH, too long": changed(http, alice, password=secret * 9),
-        "PATCH, wrong type": changed(http, alice, password={"a": secret}),
+        "PATCH, too long": changed(http, spent, password=secret * 9),
+        "PATCH, wrong type": changed(http, spent, password={"a": secret}),
         "wrong password": logged_in(http, alice.account.email, secret),
         "login with JSON": http.post("/auth/login", json={"username": new_email(), "password": secret}),
         "login without a name": http.post("/auth/login", data={"password": secret}),

@@ -16,7 +16,7 @@ def encoded(data: bytes) -> str:
 
 
 def header_of(token: str) -> dict[str, Any]:
-    header: dict[str, Any] = json.loads(decoded(token.split(".")[0]))
+    header: dict[str, Any] = json.loads(decoded(token.split(".", maxsplit=1)[0]))
     return header
 
 

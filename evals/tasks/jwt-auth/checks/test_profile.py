@@ -60,15 +60,14 @@ def test_new_password_replaces_the_old_one(connect: Connect) -> None:
     assert old.status_code == 401, f"the old password: {old.status_code}"
 
 
-def test_new_password_has_8_to_128_characters(connect: Connect, fresh_session: Callable[[], Session]) -> None:
-    session = fresh_session()
+def test_new_password_has_8_to_128_characters(client: httpx.Client, spent: Session) -> None:
     for password in ("aB3-xyz", "aB3-" * 32 + "x", ""):
-        answer = changed(connect(), session, password=password)
+        answer = changed(client, spent, password=password)
         assert 400 <= answer.status_code < 500, f"{len(password)} characters: {answer.status_code} {answer.text}"
 
 
-def test_null_password_changes_nothing(connect: Connect, fresh_session: Callable[[], Session]) -> None:
-    session = fresh_session()
+def test_null_password_changes_nothing(connect: Connect) -> None:
+    session = new_session(connect(), new_account(connect()))
     answer = changed(connect(), session, password=None)
     assert answer.status_code == 200 or 400 <= answer.status_code < 500, f"{answer.status_code} {answer.text}"
     still = logged_in(connect(), session.account.email, session.account.password)

@@ -1,9 +1,11 @@
 """Refresh and logout: what a session is and when it ends."""
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import httpx
+import jose
 from accounts import Ended, Session, me, refreshed
 
 Connect = Callable[..., httpx.Client]
@@ -80,9 +82,30 @@ def test_logout_leaves_other_sessions_alone(closed: Ended) -> None:
         assert answer.status_code == 200, f"{what} token of another session of the same user: {answer.status_code}"
 
 
+def is_jwt(token: str) -> bool:
+    return token.startswith("ey") and token.count(".") == 2
+
+
+def forged(token: str) -> list[str]:
+    """The refresh token as somebody would make it who knows everything but the secret in it."""
+    if not is_jwt(token):
+        middle = len(token) * 2 // 3
+        return [token[:middle], token[:middle] + "A" * (len(token) - middle)]
+    claims = jose.claims_of(token)
+    unsigned = ".".join(jose.encoded(json.dumps(part).encode()) for part in ({"alg": "none", "typ": "JWT"}, claims))
+    return [jose.with_claims(token, claims, key) for key in ("", "secret", "your-secret-key")] + [f"{unsigned}."]
+
+
+def test_forged_refresh_tokens_are_refused(client: httpx.Client, fresh_session: Fresh) -> None:
+    for token in forged(fresh_session().refresh):
+        answer = refreshed(client, token)
+        assert answer.status_code in (400, 401, 422), f"{token[:40]}...: {answer.status_code} {answer.text}"
+
+
 def test_nobody_ends_a_session_without_its_token(client: httpx.Client, fresh_session: Fresh, bob: Session) -> None:
     session = fresh_session()
-    for token in ("x", "", bob.access, str(session.account.id), session.account.email):
+    guessed = forged(session.refresh) if is_jwt(session.refresh) else []
+    for token in ("x", "", bob.access, str(session.account.id), session.account.email, *guessed):
         answer = client.post("/auth/logout", json={"refresh_token": token}, headers=bob.headers)
         assert answer.status_code < 500, f"logout with {token[:12]!r}: {answer.status_code} {answer.text}"
     assert me(client, session.access).status_code == 200, "the session ended without its refresh token"

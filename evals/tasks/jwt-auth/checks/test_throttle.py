@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
-from accounts import WRONG, Account, Failures, Session, logged_in, new_account
+from accounts import WRONG, Failures, Session, logged_in, new_account
 
 Connect = Callable[..., httpx.Client]
 
@@ -71,13 +71,13 @@ def test_failures_at_the_same_moment_all_count(
     connect: Connect,
     together: Callable[[list[Callable[[], httpx.Response]]], list[httpx.Response]],
     slow_commits: Callable[[float], AbstractContextManager[None]],
-    spent: Account,
+    spent: Session,
 ) -> None:
     clients = [connect() for _ in range(10)]
     with slow_commits(0.05):
-        answers = together([lambda http=http: logged_in(http, spent.email, WRONG) for http in clients])
+        answers = together([lambda http=http: logged_in(http, spent.account.email, WRONG) for http in clients])
     assert {answer.status_code for answer in answers} <= {401, 429}, [answer.status_code for answer in answers]
-    after = logged_in(connect(), spent.email, spent.password)
+    after = logged_in(connect(), spent.account.email, spent.account.password)
     assert after.status_code == 429, f"after ten wrong logins at the same moment: {after.status_code}"
 
 

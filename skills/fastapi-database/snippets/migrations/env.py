@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from app import application  # noqa: F401  imports the routers and so every model
 from app.database import Base, UtcDateTime, make_engine
+from app.schema import schema_lock
 
 
 def render_item(kind: str, item: Any, _: AutogenContext) -> str | Literal[False]:
@@ -36,9 +37,10 @@ def run(connection: Connection) -> None:
 
 async def run_on_command_line() -> None:
     engine = make_engine(os.environ["DATABASE_URL"])
-    async with engine.connect() as connection:
+    # PostgreSQL: alembic's own transaction, which a migration may leave (CREATE INDEX CONCURRENTLY).
+    opened = schema_lock(engine) if engine.dialect.name == "sqlite" else engine.connect()
+    async with opened as connection:
         await connection.run_sync(run)
-        await connection.commit()
     await engine.dispose()
 
 

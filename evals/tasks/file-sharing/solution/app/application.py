@@ -26,6 +26,7 @@ def create_app(settings: UploadSettings | None = None) -> FastAPI:
     """Build the app; without settings they are read from the environment."""
     # model_validate reads the environment as `Settings()` does, and type checkers ask for no arguments.
     settings = settings or UploadSettings.model_validate({})
+    setup_logging(settings.log_level)
     app = FastAPI(
         title="File sharing",
         version="0.1.0",
@@ -48,7 +49,6 @@ def create_app(settings: UploadSettings | None = None) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Own what lives as long as the process; nothing is connected at import."""
     settings: UploadSettings = app.state.settings
-    setup_logging(settings.log_level)
     app.state.engine = make_engine(settings.database_url)
     app.state.sessionmaker = make_sessionmaker(app.state.engine)
     app.state.storage = Storage(settings.upload_dir, settings.max_upload_bytes)

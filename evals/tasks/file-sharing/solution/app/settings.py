@@ -1,5 +1,6 @@
 """Configuration: environment variables only, checked once at start."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
@@ -7,10 +8,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 def _split(value: Any) -> Any:
-    """Accept `a,b`; pydantic-settings alone takes only JSON for a list."""
-    if isinstance(value, str) and not value.lstrip().startswith("["):
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
+    """Accept `a,b` besides JSON, the only form that pydantic-settings knows for a list."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 SecretKey = Annotated[SecretStr, Field(min_length=32)]

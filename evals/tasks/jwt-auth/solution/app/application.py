@@ -23,7 +23,9 @@ ROUTERS: tuple[APIRouter, ...] = (health.router, auth_routes.router, user_routes
 
 def create_app(settings: AuthSettings | None = None) -> FastAPI:
     """Build the app; without settings they are read from the environment."""
-    settings = settings or AuthSettings()
+    # model_validate reads the environment as `AuthSettings()` does, and type checkers ask for no arguments.
+    settings = settings or AuthSettings.model_validate({})
+    setup_logging(settings.log_level)
     app = FastAPI(
         title="Accounts",
         version="0.1.0",
@@ -47,7 +49,6 @@ def create_app(settings: AuthSettings | None = None) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Own what lives as long as the process; nothing is connected at import."""
     settings: AuthSettings = app.state.settings
-    setup_logging(settings.log_level)
     app.state.engine = make_engine(settings.database_url)
     app.state.sessionmaker = make_sessionmaker(app.state.engine)
     try:

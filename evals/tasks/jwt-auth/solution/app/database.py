@@ -66,7 +66,10 @@ def make_engine(url: str) -> AsyncEngine:
         event.listen(engine.sync_engine, "savepoint", _begin_before_savepoint)
         return engine
     # Connections in all: workers * (pool_size + max_overflow); keep that below the server's max_connections.
-    return create_async_engine(url, pool_size=10, max_overflow=10, pool_timeout=10, pool_recycle=1800, **options)
+    options |= {"pool_size": 10, "max_overflow": 10, "pool_timeout": 10, "pool_recycle": 1800}
+    engine = create_async_engine(url, **options)
+    event.listen(engine.sync_engine, "do_connect", _connect)
+    return engine
 
 
 def make_sessionmaker(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
@@ -84,6 +87,16 @@ async def get_session(connection: HTTPConnection) -> AsyncIterator[AsyncSession]
 # scope="function" commits before the answer is sent. With the default scope a client reads a 201 first, and keeps it
 # when the commit fails.
 DB = Annotated[AsyncSession, Depends(get_session, scope="function")]
+
+
+def _connect(dialect: Any, _: Any, arguments: list[Any], keywords: dict[str, Any]) -> Any:
+    """asyncpg lets the OSError of a server that is down through; as a database error it becomes a 503."""
+    if dialect.driver == "asyncpg":
+        keywords.setdefault("timeout", 10)
+    try:
+        return dialect.connect(*arguments, **keywords)
+    except OSError as error:
+        raise dialect.loaded_dbapi.OperationalError("the database can't be reached") from error
 
 
 def _enforce_foreign_keys(connection: Any, _: Any) -> None:

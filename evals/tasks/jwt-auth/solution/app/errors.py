@@ -8,9 +8,9 @@ import structlog
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -128,7 +128,7 @@ def problem(
 ) -> JSONResponse:
     """A problem response."""
     body = Problem(
-        title=HTTPStatus(status).phrase,
+        title=_phrase(status),
         status=status,
         detail=detail,
         code=code,
@@ -154,15 +154,17 @@ async def _app_error(_: Request, error: AppError) -> JSONResponse:
     return problem(error.status, error.code, error.detail, error.headers)
 
 
-async def _http_error(_: Request, error: StarletteHTTPException) -> JSONResponse:
-    phrase = HTTPStatus(error.status_code).phrase
+async def _http_error(_: Request, error: StarletteHTTPException) -> Response:
+    if error.status_code in (204, 304):
+        return Response(status_code=error.status_code, headers=error.headers)
+    phrase = _phrase(error.status_code)
     code = phrase.lower().replace(" ", "_").replace("-", "_")
     detail = error.detail if isinstance(error.detail, str) else phrase
     return problem(error.status_code, code, _plain(detail), error.headers)
 
 
 async def _validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
-    # Never `input`, `ctx` or `url`: they repeat passwords, and NaN, exceptions and lone surrogates don't encode as JSON.
+    # Never `input` or `ctx`: they repeat passwords, and NaN, exceptions and lone surrogates don't encode as JSON.
     errors = [
         FieldError(
             loc=[_plain(part) if isinstance(part, str) else part for part in found["loc"]],
@@ -199,7 +201,8 @@ async def _database_error(_: Request, error: DBAPIError) -> JSONResponse:
     if state.startswith("22"):
         return problem(422, Invalid.code, Invalid.default_detail)
     log.error("database error", sqlstate=state, exc_info=error)
-    if error.connection_invalidated or state.startswith(TRANSIENT):
+    # OperationalError: the server can't be reached; on SQLite, locked.
+    if error.connection_invalidated or isinstance(error, OperationalError) or state.startswith(TRANSIENT):
         return problem(503, Unavailable.code, Unavailable.default_detail, {"Retry-After": "1"})
     return problem(500, "internal_error", "Internal server error")
 
@@ -211,6 +214,13 @@ def sqlstate(error: DBAPIError) -> str:
 
 def _constraint(error: DBAPIError) -> str | None:
     return getattr(getattr(error.orig, "__cause__", None), "constraint_name", None)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
 
 
 def _plain(text: str) -> str:

@@ -31,7 +31,7 @@ class _Text(GroupedMetadata):
 
 
 def text(low: int, high: int, *, lines: bool = False) -> _Text:
-    """`Title = Annotated[str, text(1, 200)]`: trimmed, `low` to `high` characters; `lines` allows line breaks and tabs."""
+    """`Title = Annotated[str, text(1, 200)]`: trimmed, `low` to `high` characters; `lines` allows breaks and tabs."""
     return _Text(low, high, lines)
 
 

@@ -9,7 +9,7 @@ from structlog.typing import EventDict, WrappedLogger
 
 
 def setup_logging(level: str = "INFO") -> None:
-    """Call it in the lifespan: uvicorn has configured its loggers by then."""
+    """Call it where the app is made: uvicorn has configured its loggers by then, and has written nothing yet."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         _add_request_id,

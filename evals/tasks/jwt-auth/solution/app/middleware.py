@@ -20,6 +20,8 @@ SECURITY_HEADERS = {
     b"permissions-policy": b"camera=(), geolocation=(), microphone=()",
     b"cache-control": b"no-store",
 }
+# Path parameters that stay out of the log: whoever reads it must not be able to use them.
+SECRET_PARAMETERS = frozenset({"token", "code", "secret"})
 # The Swagger page loads its scripts from a CDN.
 DOCS_POLICY = (
     b"default-src 'none'; connect-src 'self'; frame-ancestors 'none'; img-src data: https://fastapi.tiangolo.com; "
@@ -39,7 +41,7 @@ class SecurityHeadersMiddleware:
             await self.app(scope, receive, send)
             return
         wanted = dict(SECURITY_HEADERS)
-        if scope["path"] == self.docs_path:
+        if scope["path"] in (self.docs_path, f"{self.docs_path}/oauth2-redirect"):
             wanted[b"content-security-policy"] = DOCS_POLICY
 
         async def with_headers(message: Message) -> None:
@@ -93,7 +95,7 @@ class CatchAllMiddleware:
 
 
 class RequestLogMiddleware:
-    """One line a request. The path without its query, which may hold secrets; uvicorn's access log has it."""
+    """One line a request, without its query and SECRET_PARAMETERS; uvicorn's access log would show them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -115,7 +117,18 @@ class RequestLogMiddleware:
             await self.app(scope, receive, watched)
         finally:
             took = round((time.perf_counter() - start) * 1000, 1)
-            log.info("request", method=scope["method"], path=scope["path"], status=status, duration_ms=took)
+            client = scope["client"][0] if scope.get("client") else None
+            log.info(
+                "request", method=scope["method"], path=_path(scope), status=status, duration_ms=took, client=client
+            )
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    for name, value in scope.get("path_params", {}).items():
+        if name in SECRET_PARAMETERS:
+            path = path.replace(str(value), f"{{{name}}}")
+    return path
 
 
 def _is_plain_text(message: Message) -> bool:

@@ -20,6 +20,8 @@ async def schema_lock(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
                 yield connection
             return
         async with connection.begin():
+            # A statement_timeout of the role is meant for requests, not for the wait and the change.
+            await connection.execute(text("set local statement_timeout = 0"))
             await connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
             yield connection
 

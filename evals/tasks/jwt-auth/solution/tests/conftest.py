@@ -6,9 +6,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+
 from app.application import create_app
 from app.auth_settings import AuthSettings
-from fastapi import FastAPI
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 def settings(tmp_path: Path) -> AuthSettings:
     url = f"sqlite+aiosqlite:///{tmp_path}/test.db"
-    return AuthSettings(environment="test", database_url=url, secret_key=secrets.token_hex(32))
+    return AuthSettings(environment="test", database_url=url, secret_key=SecretStr(secrets.token_hex(32)))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import httpx2
 import jwt
 import pytest
+
 from app.auth_settings import AuthSettings
 
 pytestmark = pytest.mark.anyio
@@ -98,7 +99,9 @@ async def test_logout_ends_one_session(client: httpx2.AsyncClient) -> None:
     assert (await client.get("/users/me", headers={"authorization": f"Bearer {other}"})).status_code == 200
 
 
-@pytest.mark.parametrize("change", [{"exp": 1}, {"exp": None}, {"sub": "abc"}, {"sub": None}, {"typ": "refresh"}, {"sid": "x"}])
+@pytest.mark.parametrize(
+    "change", [{"exp": 1}, {"exp": None}, {"sub": "abc"}, {"sub": None}, {"typ": "refresh"}, {"sid": "x"}]
+)
 async def test_a_token_needs_all_its_claims(
     client: httpx2.AsyncClient, settings: AuthSettings, change: dict[str, object]
 ) -> None:

@@ -1,0 +1,134 @@
+"""What an attacker would try."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from api import (
+    DONE,
+    JSON,
+    Commits,
+    Json,
+    add_project,
+    add_task,
+    expect,
+    instant,
+    listed,
+    patch,
+    project_url,
+    read,
+    refused,
+    task_url,
+    unknown,
+    word,
+)
+
+LEAKS = re.compile(
+    r"Traceback \(most recent|sqlalche\.me|\bsqlalchemy\.|\basyncpg\b|\bpsycopg\b|site-packages|\.py\b|DETAIL:|pydantic_core"
+    r"|\bSELECT\b.+\bFROM\b|\bINSERT INTO\b|\bUPDATE\b.+\bSET\b|\bDELETE FROM\b|duplicate key value|commit refused"
+    r"|violates (unique|foreign|check|not-null)",
+    re.DOTALL,
+)
+INJECTIONS = ("' OR '1'='1", "%' OR 1=1 --", "\\' OR 1=1 --")
+
+
+@pytest.mark.parametrize(
+    "sort",
+    ["(select 1/0)", "priority; select pg_sleep(2)", "-priority/0", "priority--"],
+)
+def test_the_order_takes_no_sql(client: httpx.Client, sort: str) -> None:
+    refused(client.get("/tasks", params={"sort": sort}))
+
+
+def test_filters_take_no_sql(client: httpx.Client, project: Json) -> None:
+    plain, owner = add_task(client, project), {"project_id": project["id"]}
+    for text in INJECTIONS:
+        for name in ("q", "tag"):
+            assert listed(client, **owner, **{name: text})["items"] == [], f"{name}={text!r} finds another task"
+        task = add_task(client, project, title=text, tags=[text])
+        for name in ("q", "tag"):
+            items = listed(client, **owner, **{name: text})["items"]
+            assert [item["id"] for item in items] == [task["id"]], f"{name}={text!r} does not find that very text"
+        expect(client.delete(task_url(task)), 204)
+    assert read(client, task_url(plain))["title"] == plain["title"]
+
+
+def test_nobody_sets_what_the_service_decides(client: httpx.Client, project: Json) -> None:
+    """Such fields are refused or ignored, in a new project or task and in an old one."""
+    owner, past = add_project(client), "2001-01-01T00:00:00Z"
+    forged: Json = {"id": unknown(project["id"]), "created_at": past, "updated_at": past, "task_count": 99}
+    created = client.post("/projects", json={"name": word(), **forged})
+    expect(created, 201, 422)
+    added = client.post(f"{project_url(owner)}/tasks", json={"title": word(), **forged, "project_id": project["id"]})
+    expect(added, 201, 422)
+    urls = project_url(project), task_url(add_task(client, owner))
+    for url in urls:
+        expect(client.patch(url, json=forged), *DONE, 422)
+    shown = [read(client, url) for url in urls]
+    for answer, url in ((created, "/projects/"), (added, "/tasks/")):
+        if answer.status_code == 201:
+            shown.append(read(client, f"{url}{answer.json()['id']}"))
+    for thing in shown:
+        assert thing["id"] != forged["id"] and thing.get("task_count") != 99, thing
+        assert instant(thing["created_at"]).year > 2001 and instant(thing["updated_at"]).year > 2001, thing
+    if added.status_code == 201:
+        assert added.json()["project_id"] == owner["id"], "it belongs to the project of its URL"
+
+
+def test_errors_tell_nothing_of_the_inside(client: httpx.Client, project: Json, task: Json) -> None:
+    answers = [
+        client.post("/projects", json={"name": project["name"]}),
+        patch(client, project_url(add_project(client)), {"name": project["name"]}),
+        client.post("/projects", json={"name": ["x"]}),
+        client.post("/projects", content=b'{"name": NaN}', headers=JSON),
+        client.post("/projects", content=b"{", headers=JSON),
+        client.get(f"/projects/{unknown(project['id'])}"),
+        client.post(f"/projects/{unknown(project['id'])}/tasks", json={"title": "x"}),
+        patch(client, task_url(task), {"status": "open"}),
+        patch(client, task_url(task), {"title": "x\x00"}),
+        patch(client, task_url(task), {"priority": 1}, if_match='"old"'),
+        client.get(f"/tasks/{2**63}"),
+        client.get("/tasks", params={"sort": "(select 1/0)"}),
+        client.get("/tasks?q=%00"),
+        client.get(f"/tasks?offset={2**63}"),
+    ]
+    for answer in answers:
+        leak = LEAKS.search(answer.text) if answer.status_code >= 400 else None
+        assert leak is None, (
+            f"{answer.request.method} {answer.request.url} tells {leak and leak[0]!r}: {answer.text[:500]}"
+        )
+
+
+def test_a_broken_service_tells_nothing_of_the_inside(
+    client: httpx.Client, project: Json, task: Json, refused_commits: Commits
+) -> None:
+    with refused_commits():
+        for accept in ("application/json", "text/html"):
+            for answer in (
+                client.post("/projects", json={"name": word()}, headers={"accept": accept}),
+                client.patch(task_url(task), json={"priority": 1}, headers={"accept": accept}),
+            ):
+                leak = LEAKS.search(answer.text)
+                assert leak is None, f"{answer.status_code} tells {leak and leak[0]!r}: {answer.text[:500]}"
+
+
+def test_the_log_keeps_the_database_password(client: httpx.Client, service: Any, project: Json) -> None:
+    password = urlsplit(service.env["DATABASE_URL"]).password
+    read(client, project_url(project))
+    assert password and password not in service.log(), "the password of the database is in the log"
+
+
+def test_other_sites_get_no_credentials(client: httpx.Client) -> None:
+    site = f"https://{word()}.example"
+    preflight = {"origin": site, "access-control-request-method": "DELETE"}
+    for answer in (
+        client.get("/projects?limit=1", headers={"origin": site, "cookie": "a=b"}),
+        client.options("/projects", headers=preflight),
+    ):
+        allowed = answer.headers.get("access-control-allow-origin")
+        trusted = answer.headers.get("access-control-allow-credentials", "").lower() == "true"
+        assert not (trusted and allowed in (site, "*")), f"{site} may act as the user: {dict(answer.headers)}"

@@ -1,0 +1,164 @@
+"""What the database sees: durability, transactions, races, number of statements, several workers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import httpx
+from api import (
+    DONE,
+    Commits,
+    Connect,
+    Json,
+    Sql,
+    Together,
+    add_project,
+    add_task,
+    expect,
+    listed,
+    patch,
+    project_url,
+    read,
+    task_url,
+    word,
+)
+
+TEXT_COLUMNS = """
+select quote_ident(table_schema) || '.' || quote_ident(table_name), quote_ident(column_name)
+from information_schema.columns
+where table_schema not in ('pg_catalog', 'information_schema', '_grader')
+  and data_type in ('text', 'character varying', 'character', 'USER-DEFINED', 'json', 'jsonb')
+"""
+
+
+def test_data_are_in_the_database(client: httpx.Client, project: Json, sql: Sql) -> None:
+    title = word(20)
+    add_task(client, project, title=title)
+    columns = sql(TEXT_COLUMNS)
+    for marker in (project["name"], title):
+        hits = [
+            table
+            for table, column in columns
+            if sql(f"select 1 from {table} where position(%s in {column}::text) > 0 limit 1", marker)
+        ]
+        assert hits, f"{marker!r} is in none of {len(columns)} text columns of the database"
+
+
+def test_two_workers_share_one_fresh_database(service: Any, connect: Connect, together: Together) -> None:
+    with service.another(workers=2, database="fresh") as other:
+        clients = [connect(base_url=other.url) for _ in range(6)]
+        name = word()
+        answers = together([partial(client.post, "/projects", json={"name": name}) for client in clients])
+        assert sorted(answer.status_code for answer in answers) == [201] + [409] * 5, [a.text[:200] for a in answers]
+        made = next(answer.json() for answer in answers if answer.status_code == 201)
+        task = add_task(clients[0], made)
+        for client in clients:
+            assert read(client, task_url(task))["title"] == task["title"]
+            assert expect(client.get("/projects"), 200).json()["total"] == 1
+        assert "startup failed" not in other.log().lower(), f"a worker did not start: {other.log()[-1500:]}"
+
+
+def test_writes_are_stored_before_the_answer(
+    client: httpx.Client, connect: Connect, task: Json, slow_commits: Commits
+) -> None:
+    reader = connect()
+    with slow_commits(0.25):
+        made = add_project(client)
+        expect(reader.get(project_url(made)), 200)
+        title = word()
+        expect(patch(client, task_url(task), {"title": title}), *DONE)
+        assert read(reader, task_url(task))["title"] == title, "the answer came before the change was stored"
+        expect(client.delete(project_url(made)), 204)
+        expect(reader.get(project_url(made)), 404)
+
+
+def test_a_refused_write_is_no_success(
+    client: httpx.Client, project: Json, task: Json, refused_commits: Commits
+) -> None:
+    name = word()
+    with refused_commits():
+        answers = [
+            client.post("/projects", json={"name": name}),
+            client.post(f"{project_url(project)}/tasks", json={"title": name}),
+            patch(client, task_url(task), {"title": name}),
+            patch(client, project_url(project), {"name": name}),
+            client.delete(task_url(task)),
+            client.delete(project_url(project)),
+        ]
+    for answer in answers:
+        asked = f"{answer.request.method} {answer.request.url}"
+        assert answer.status_code >= 400, f"{asked} -> {answer.status_code}, but nothing was stored"
+    assert read(client, task_url(task))["title"] == task["title"]
+    assert read(client, project_url(project))["name"] == project["name"]
+
+
+def fewest(statements: Callable[[], int], call: Callable[[], httpx.Response]) -> int:
+    """The fewest statements of several tries: on a fresh connection a driver may first ask about types."""
+    spent = []
+    for _ in range(3):
+        before = statements()
+        expect(call(), 200)
+        spent.append(statements() - before)
+    return min(spent)
+
+
+def test_a_long_list_of_projects_takes_no_more_statements(client: httpx.Client, statements: Callable[[], int]) -> None:
+    for _ in range(12):
+        add_project(client)
+    few, many = (fewest(statements, partial(client.get, f"/projects?limit={limit}")) for limit in (2, 12))
+    assert many <= few + 2, f"{few} statements for 2 projects, {many} for 12"
+
+
+def test_a_long_list_of_tasks_takes_no_more_statements(
+    client: httpx.Client, shelf: tuple[Json, list[Json]], statements: Callable[[], int]
+) -> None:
+    url = f"/tasks?project_id={shelf[0]['id']}&limit="
+    few, many = (fewest(statements, partial(client.get, f"{url}{limit}")) for limit in (2, 22))
+    assert many <= few + 2, f"{few} statements for 2 tasks, {many} for 22"
+
+
+def test_a_waiting_write_holds_up_nobody(
+    client: httpx.Client, connect: Connect, project: Json, slow_commits: Commits
+) -> None:
+    """While a commit takes its time, others are answered in less than half of it, in the best of three rounds."""
+    wait, shortest = 0.5, 9.0
+    writer = connect()
+    read(client, project_url(project))
+    with slow_commits(wait), ThreadPoolExecutor(1) as pool:
+        for _ in range(3):
+            write = pool.submit(writer.post, f"{project_url(project)}/tasks", json={"title": word()})
+            time.sleep(0.08)
+            started = time.monotonic()
+            expect(client.get("/health"), 200)
+            read(client, project_url(project))
+            shortest = min(shortest, time.monotonic() - started)
+            expect(write.result(), 201)
+            if shortest < wait / 2:
+                return
+    raise AssertionError(f"two reads took {shortest:.2f} s beside a commit of {wait} s")
+
+
+def test_no_task_outlives_a_project_deleted_meanwhile(
+    client: httpx.Client, connect: Connect, slow_commits: Commits
+) -> None:
+    """A task and the end of its project at the same moment, in both orders."""
+    clients = connect(), connect()
+    for creates_first in (True, False):
+        project, title = add_project(client), word()
+        create = partial(clients[0].post, f"{project_url(project)}/tasks", json={"title": title})
+        delete = partial(clients[1].delete, project_url(project))
+        with slow_commits(0.2), ThreadPoolExecutor(1) as pool:
+            first = pool.submit(create if creates_first else delete)
+            time.sleep(0.08)
+            second = (delete if creates_first else create)()
+            created, deleted = (first.result(), second) if creates_first else (second, first.result())
+        expect(created, 201, 404, 409)
+        expect(deleted, 204, 409)
+        left = listed(client, q=title)["items"]
+        if deleted.status_code == 204:
+            assert left == [], "the task is still there, its project is gone"
+        expect(client.get(project_url(project)), 404 if deleted.status_code == 204 else 200)

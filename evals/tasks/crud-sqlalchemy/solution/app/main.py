@@ -1,0 +1,5 @@
+"""Entry point: `uvicorn app.main:app`."""
+
+from .application import create_app
+
+app = create_app()
