@@ -26,6 +26,8 @@ from . import sandbox
 
 SUPERUSER = "grader"
 TEMPLATE = "graded"
+# A Unix socket's path has 107 bytes; the sockets of trials, beside this folder, have the longest.
+LONGEST = 70
 # The data are thrown away, so nothing is made durable.
 OPTIONS = {
     "listen_addresses": "",
@@ -108,7 +110,7 @@ def create(admin: psycopg.Connection[tuple[Any, ...]], owner: str | None = None)
 @contextmanager
 def cluster(folder: Path, *, confined: bool) -> Iterator[Cluster]:
     """Start a cluster in `folder` (it must not exist) and end it afterwards. Raises PostgresError."""
-    if len(str(folder)) > 80:
+    if len(str(folder)) > LONGEST:
         raise PostgresError(f"{folder}: too long for a Unix socket; set TMPDIR to a shorter folder")
     folder.mkdir(mode=0o700)
     try:

@@ -76,7 +76,7 @@ def measured(command: list[str]) -> list[str]:
     """The same sandbox, which shows the folder of the coverage data too."""
     if MEASURED not in os.environ:
         return command
-    end = command.index("--")
+    end = command.index("--remount-ro")
     added = ["--bind", str(DATA), str(DATA), "--setenv", MEASURED, os.environ[MEASURED]]
     return [*command[:end], *added, *command[end:]]
 

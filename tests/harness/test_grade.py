@@ -1,5 +1,4 @@
 import json
-import os
 import secrets
 from pathlib import Path
 

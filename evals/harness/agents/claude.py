@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shlex
+import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -102,7 +104,8 @@ class Claude:
             with serving(place / "api.sock", model, self.arm, token) as observed:
                 launcher = self._launcher(place, folder, pack, token)
                 options = self._options(folder, launcher, seen_pack)
-                session = anyio.run(_session, options, contract.prompt(task, self.arm.agent), self.setting.minutes * 60)
+                limit_s, ours = self.setting.minutes * 60, None if self.setting.confined else place
+                session = anyio.run(_session, options, contract.prompt(task, self.arm.agent), limit_s, ours)
         finally:
             if isinstance(model, LiveModel):
                 model.close()
@@ -203,23 +206,37 @@ class _Session:
     crash: str | None = None
 
 
-async def _session(options: ClaudeAgentOptions, prompt: str, limit_s: float) -> _Session:
+async def _session(options: ClaudeAgentOptions, prompt: str, limit_s: float, place: Path | None) -> _Session:
     """Drive the CLI to its result. ClaudeSDKClient, because leaving `query()` early leaves the CLI running."""
     session = _Session()
+    client = ClaudeSDKClient(options)
     try:
-        async with ClaudeSDKClient(options) as client:
+        with anyio.move_on_after(limit_s) as scope:
+            await client.connect()
             await client.query(prompt)
-            with anyio.move_on_after(limit_s) as scope:
-                async for message in client.receive_response():
-                    session.messages.append(message)
-            if scope.cancelled_caught:
-                session.timed_out = True
-                await _interrupted(client, session)
-    except ClaudeSDKError as error:
+            async for message in client.receive_response():
+                session.messages.append(message)
+        if scope.cancelled_caught:
+            session.timed_out = True
+            await _interrupted(client, session)
+    except Exception as error:  # noqa: BLE001  the SDK has no class for its own time-outs and for what its reader met
         session.crash = f"{type(error).__name__}: {error}"
+    finally:
+        await client.disconnect()
+        if place is not None:
+            _end_left(place)
     # The SDK waits for the process, not for the end of its pipes; the loop must see that before it is closed.
     await anyio.sleep(0.05)
     return session
+
+
+def _end_left(place: Path) -> None:
+    """Without a PID namespace the CLI's end ends nothing else: what has the trial's environment is what it started."""
+    mark = f"CLAUDE_CODE_TMPDIR={place}\0".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark in (process / "environ").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 async def _interrupted(client: ClaudeSDKClient, session: _Session) -> None:
@@ -251,10 +268,12 @@ def _status(arm: Arm, session: _Session, observed: Observed, off_script: list[st
         return Status.SCRIPT_FAILED, "; ".join(off_script)
     if arm.agent is not None and init is not None and (problem := _not_loaded(arm, init)):
         return Status.AGENT_NOT_LOADED, problem
-    if session.timed_out:
+    if session.timed_out and init is not None:
         return Status.LIMIT, "the time limit of the trial was reached"
     if session.crash is not None:
         return Status.CLI_FAILED, session.crash
+    if session.timed_out:
+        return Status.CLI_FAILED, "the CLI said nothing within the time limit of the trial"
     if init is None or not results:
         return Status.CLI_FAILED, f"the CLI ended after {len(session.messages)} messages without a result"
     result = results[-1]
