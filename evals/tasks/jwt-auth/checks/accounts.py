@@ -38,6 +38,7 @@ class Session:
     account: Account
     answer: httpx.Response
     asked_at: float
+    answered_at: float
 
     @property
     def access(self) -> str:
@@ -56,7 +57,7 @@ class Session:
         asked_at = time.time()
         answer = refreshed(http, self.refresh)
         assert answer.status_code == 200, f"refresh: {answer.status_code} {answer.text}"
-        return Session(self.account, answer, asked_at)
+        return Session(self.account, answer, asked_at, time.time())
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def new_session(http: httpx.Client, account: Account) -> Session:
     asked_at = time.time()
     answer = logged_in(http, account.email, account.password)
     assert answer.status_code == 200, f"login: {answer.status_code} {answer.text}"
-    return Session(account, answer, asked_at)
+    return Session(account, answer, asked_at, time.time())
 
 
 def page(http: httpx.Client, admin: Session, **query: object) -> httpx.Response:

@@ -47,9 +47,3 @@ def test_login_takes_as_long_for_unknown_accounts(failures: Failures) -> None:
         for answers in (failures.known, failures.unknown)
     )
     assert unknown > 0.5 * known, f"unknown account {unknown * 1000:.1f} ms, wrong password {known * 1000:.1f} ms"
-
-
-def test_tokens_are_not_to_be_cached(alice: Session, chain: list[Session]) -> None:
-    for name, answer in (("login", alice.answer), ("refresh", chain[-1].answer)):
-        control = answer.headers.get("cache-control", "")
-        assert "no-store" in control, f"{name} answers with Cache-Control: {control or 'nothing'} (RFC 6749, 5.1)"
