@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 TIMEOUT_S = 10.0
+KEPT_ALIVE_S = 2.0
 SHOWN = 2000
 LARGEST_ANSWER = 64 << 20
 BOOKKEEPING = (
@@ -94,7 +95,9 @@ class Client(httpx.Client):
         self.address = address
         headers = {"user-agent": BROWSER, **options.pop("headers", {})}
         # verify=False: loopback HTTP only, and loading certificates would cost more than the checks.
-        transport = httpx.HTTPTransport(local_address=address, verify=False)
+        # Shorter than any server's own patience, which would otherwise end a connection in the middle of a request.
+        limits = httpx.Limits(keepalive_expiry=KEPT_ALIVE_S)
+        transport = httpx.HTTPTransport(local_address=address, verify=False, limits=limits)
         settings = {"timeout": TIMEOUT_S, "trust_env": False, **options}
         super().__init__(base_url=base_url, transport=transport, headers=headers, **settings)
 
@@ -107,6 +110,9 @@ class Client(httpx.Client):
         except httpx.RequestNotRead:
             sent = b"(streamed)"
         body = _read(response)
+        if response.is_server_error:
+            # Servers close the connection after an unhandled error, a moment later: a next request must not use it.
+            self._transport.close()
         self._exchanges.append(
             Exchange(request.method, str(request.url), sent, response.status_code, response.headers, body)
         )
