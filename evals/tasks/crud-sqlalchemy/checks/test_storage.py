@@ -106,21 +106,6 @@ def fewest(statements: Callable[[], int], call: Callable[[], httpx.Response]) ->
     return min(spent)
 
 
-def test_a_long_list_of_projects_takes_no_more_statements(client: httpx.Client, statements: Callable[[], int]) -> None:
-    for _ in range(12):
-        add_project(client)
-    few, many = (fewest(statements, partial(client.get, f"/projects?limit={limit}")) for limit in (2, 12))
-    assert many <= few + 2, f"{few} statements for 2 projects, {many} for 12"
-
-
-def test_a_long_list_of_tasks_takes_no_more_statements(
-    client: httpx.Client, shelf: tuple[Json, list[Json]], statements: Callable[[], int]
-) -> None:
-    url = f"/tasks?project_id={shelf[0]['id']}&limit="
-    few, many = (fewest(statements, partial(client.get, f"{url}{limit}")) for limit in (2, 22))
-    assert many <= few + 2, f"{few} statements for 2 tasks, {many} for 22"
-
-
 def test_a_waiting_write_holds_up_nobody(
     client: httpx.Client, connect: Connect, project: Json, slow_commits: Commits
 ) -> None:
@@ -162,3 +147,13 @@ def test_no_task_outlives_a_project_deleted_meanwhile(
         if deleted.status_code == 204:
             assert left == [], "the task is still there, its project is gone"
         expect(client.get(project_url(project)), 404 if deleted.status_code == 204 else 200)
+
+
+def test_a_long_list_takes_no_more_statements(
+    client: httpx.Client, shelf: tuple[Json, list[Json]], statements: Callable[[], int]
+) -> None:
+    for _ in range(12):
+        add_project(client)
+    for url, rows in (("/projects?limit=", 12), (f"/tasks?project_id={shelf[0]['id']}&limit=", 22)):
+        few, many = (fewest(statements, partial(client.get, f"{url}{limit}")) for limit in (2, rows))
+        assert many <= few + 2, f"{url}: {few} statements for 2 rows, {many} for {rows}"

@@ -25,34 +25,6 @@ from api import (
 ENTITY_TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
-def test_sends_a_valid_etag(client: httpx.Client, task: Json) -> None:
-    sent = etag(client, task)
-    assert ENTITY_TAG.fullmatch(sent), f"{sent} is not an entity tag: a text in double quotes"
-
-
-def test_the_etag_stays_without_a_change(client: httpx.Client, project: Json, task: Json) -> None:
-    sent = etag(client, task)
-    other = add_task(client, project)
-    expect(patch(client, task_url(other), {"title": word()}), *DONE)
-    expect(patch(client, task_url(task), {"priority": 9}), 422)
-    assert etag(client, task) == sent
-
-
-def test_the_etag_changes_with_every_change(client: httpx.Client, task: Json) -> None:
-    tags = [etag(client, task)]
-    for changes in ({"title": word()}, {"status": "done"}, {"priority": 1}, {"due_date": None}, {"tags": []}):
-        expect(patch(client, task_url(task), changes), *DONE)
-        tags.append(etag(client, task))
-        assert len(set(tags)) == len(tags), f"the ETag {tags[-1]} was there before {changes}"
-
-
-def test_the_etag_of_a_patch_is_the_new_one(client: httpx.Client, task: Json) -> None:
-    answer = expect(patch(client, task_url(task), {"title": word()}), *DONE)
-    assert answer.headers.get("etag", etag(client, task)) == etag(client, task), (
-        "PATCH sends an ETag that is not current"
-    )
-
-
 def test_patches_the_version_that_was_read(client: httpx.Client, task: Json) -> None:
     for priority in (1, 5):
         expect(patch(client, task_url(task), {"priority": priority}, if_match=etag(client, task)), *DONE)
@@ -68,18 +40,6 @@ def test_refuses_to_patch_another_version(client: httpx.Client, task: Json) -> N
         expect(patch(client, task_url(task), {"title": word(), "priority": 1}, if_match=tag), 412)
     kept = read(client, task_url(task))
     assert (kept["title"], kept["priority"], etag(client, task)) == (title, task["priority"], new), kept
-
-
-def test_any_version_may_be_asked_for(client: httpx.Client, task: Json) -> None:
-    expect(patch(client, task_url(task), {"priority": 1}, if_match="*"), *DONE)
-    assert read(client, task_url(task))["priority"] == 1
-
-
-def test_several_versions_may_be_asked_for(client: httpx.Client, task: Json) -> None:
-    for priority, form in ((1, '"{other}", {tag}'), (2, '{tag},"{other}"')):
-        tags = form.format(other=word(), tag=etag(client, task))
-        expect(patch(client, task_url(task), {"priority": priority}, if_match=tags), *DONE)
-        assert read(client, task_url(task))["priority"] == priority
 
 
 def test_one_of_many_patches_of_a_version_wins(
@@ -118,3 +78,30 @@ def test_survives_a_malformed_if_match(client: httpx.Client, task: Json) -> None
         sent = httpx.Headers({"if-match": header}, encoding="latin-1")
         refused(client.patch(task_url(task), json={"title": word()}, headers=sent))
     assert read(client, task_url(task))["title"] == task["title"]
+
+
+def test_sends_a_valid_etag(client: httpx.Client, project: Json, task: Json) -> None:
+    """The same one as long as the task does not change."""
+    sent = etag(client, task)
+    assert ENTITY_TAG.fullmatch(sent), f"{sent} is not an entity tag: a text in double quotes"
+    other = add_task(client, project)
+    expect(patch(client, task_url(other), {"title": word()}), *DONE)
+    expect(patch(client, task_url(task), {"priority": 9}), 422)
+    assert etag(client, task) == sent
+
+
+def test_the_etag_changes_with_every_change(client: httpx.Client, task: Json) -> None:
+    tags = [etag(client, task)]
+    for changes in ({"title": word()}, {"status": "done"}, {"priority": 1}, {"due_date": None}, {"tags": []}):
+        answer = expect(patch(client, task_url(task), changes), *DONE)
+        tags.append(etag(client, task))
+        assert len(set(tags)) == len(tags), f"the ETag {tags[-1]} was there before {changes}"
+        assert answer.headers.get("etag", tags[-1]) == tags[-1], "PATCH sends an ETag that is not current"
+
+
+def test_takes_every_form_of_if_match(client: httpx.Client, task: Json) -> None:
+    """Several versions, or any."""
+    for priority, form in ((1, '"{other}", {tag}'), (2, '{tag},"{other}"'), (5, "*")):
+        header = form.format(other=word(), tag=etag(client, task))
+        expect(patch(client, task_url(task), {"priority": priority}, if_match=header), *DONE)
+        assert read(client, task_url(task))["priority"] == priority
