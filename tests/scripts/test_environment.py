@@ -14,7 +14,7 @@ SCRIPTS = ["scripts/eval", "scripts/check", ".ci/run"]
 UV = """#!/bin/sh
 echo "uv $* into ${UV_PROJECT_ENVIRONMENT:-.venv} ${VIRTUAL_ENV-}" >> calls
 [ ! -e fail ] || exit 2
-[ "$1" = sync ] || exit 0
+[ "$1" = sync ] || { mkdir -p .venv-service; exit 0; }
 mkdir -p "${UV_PROJECT_ENVIRONMENT:-.venv}/bin"
 for name in python ruff mypy lint-imports; do
     printf '#!/bin/sh\\necho "%s $*" >> calls\\ncase "$*" in *fall-short*) exit 1;; esac\\n' "$name" \\
@@ -103,13 +103,13 @@ def test_eval_ends_with_the_status_of_the_harness(bones):
     call(bones, "scripts/eval", "fall-short", status=1)
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "uv.lock", "scripts/environment", ".venv/state"])
-def test_the_environments_are_made_anew_when_what_they_come_from_changes(bones, name):
+@pytest.mark.parametrize("name", ["uv.lock", "scripts/environment", ".venv/state"])
+def test_the_environments_are_brought_up_to_date_when_what_they_come_from_changes(bones, name):
     call(bones, "scripts/eval")
     calls(bones)
     (bones / name).write_text((bones / name).read_text() + "# changed\n")
     call(bones, "scripts/eval")
-    assert len(calls(bones)) == 4
+    assert [line.split()[1] for line in calls(bones)] == ["sync", "sync", "evals/run.py"]
 
 
 @pytest.mark.parametrize("name", [".venv", ".venv-service"])
@@ -118,7 +118,25 @@ def test_an_environment_that_was_removed_is_made_anew(bones, name):
     calls(bones)
     shutil.rmtree(bones / name)
     call(bones, "scripts/eval")
-    assert len(calls(bones)) == 4
+    assert len(calls(bones)) == (4 if name == ".venv-service" else 3)
+
+
+def test_another_python_makes_the_services_environment_anew(bones):
+    call(bones, "scripts/eval")
+    calls(bones)
+    (bones / ".venv-service" / "made-with").write_text("(3, 10, 9) /elsewhere")
+    (bones / ".venv" / "state").unlink()
+    call(bones, "scripts/eval")
+    assert [line.split()[1] for line in calls(bones)] == ["venv", "sync", "sync", "evals/run.py"]
+
+
+def test_a_failed_download_is_tried_with_the_systems_certificates(bones):
+    program(
+        bones.parent / "bin" / "uv",
+        UV.replace("[ ! -e fail ]", '[ "$1" = venv ] || [ "${UV_SYSTEM_CERTS-}" = true ]'),
+    )
+    call(bones, "scripts/eval")
+    assert [line.split()[1] for line in calls(bones)] == ["venv", "sync", "sync", "sync", "sync", "evals/run.py"]
 
 
 def test_a_failure_to_make_them_is_infrastructure_and_tried_again(bones):

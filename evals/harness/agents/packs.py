@@ -78,15 +78,25 @@ def _plugin(name: str, folder: Path) -> Arm:
         plugin = str(json.loads(manifest.read_text(encoding="utf-8"))["name"])
     except (ValueError, KeyError, TypeError) as error:
         raise PackError(f"--arm {name}: {manifest} can't be read ({error}); it needs a name") from None
-    agents = {path.stem: _marker(path) for path in sorted(folder.glob("agents/*.md"))}
-    skills = {path.parent.name: _marker(path) for path in sorted(folder.glob("skills/*/SKILL.md"))}
+    agents = {path.stem: path for path in sorted(folder.glob("agents/*.md"))}
+    skills = {path.parent.name: path for path in sorted(folder.glob("skills/*/SKILL.md"))}
     if not agents and not skills:
         raise PackError(f"--arm {name}: {folder} has neither agents/*.md nor skills/*/SKILL.md")
-    return Arm(name, folder, plugin, agents, skills)
+    documents = {*agents.values(), *skills.values(), *folder.glob("skills/*/references/*.md")}
+    texts = {path: path.read_text(encoding="utf-8", errors="replace") for path in documents}
+    return Arm(
+        name,
+        folder,
+        plugin,
+        {key: _marker(path, texts) for key, path in agents.items()},
+        {key: _marker(path, texts) for key, path in skills.items()},
+    )
 
 
-def _marker(path: Path) -> str:
-    """The longest of the first lines of the body: long enough to stand nowhere else."""
-    body = FRONTMATTER.sub("", path.read_text(encoding="utf-8", errors="replace"))
-    lines = [line.strip() for line in body.splitlines() if line.strip() and "${" not in line][:12]
-    return max(lines, key=len, default=path.stem)
+def _marker(path: Path, texts: Mapping[Path, str]) -> str:
+    """The longest line of the first ones of the body that no other text of the pack has."""
+    others = [text for other, text in texts.items() if other != path]
+    lines = [line.strip() for line in FRONTMATTER.sub("", texts[path]).splitlines()]
+    # ${...} is replaced before a model sees it.
+    own = [line for line in lines if line and "${" not in line and not any(line in text for text in others)]
+    return max(own[:12], key=len, default=path.stem)

@@ -61,12 +61,17 @@ class Person:
 
     def link(self, file: Json, expires_in: int = 600) -> str:
         """Path and query of a new link."""
-        return target(expect(self.share(file, expires_in), 201).json().get("url"))
+        return link_in(expect(self.share(file, expires_in), 201))
 
     def listed(self, **params: Any) -> Json:
         page: Json = expect(self.client.get("/files", params=params), 200).json()
         assert {"items", "total"} <= page.keys(), f"a list without items and total: {page}"
         return page
+
+
+def link_in(answer: httpx.Response) -> str:
+    """Path and query of the link that was made."""
+    return target(answer.json().get("url"))
 
 
 def place(file: Json, below: str = "") -> str:

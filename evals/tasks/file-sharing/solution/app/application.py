@@ -29,7 +29,7 @@ def create_app(settings: UploadSettings | None = None) -> FastAPI:
     setup_logging(settings.log_level)
     app = FastAPI(
         title="File sharing",
-        version="0.1.0",
+        version="1.0.0",
         lifespan=lifespan,
         docs_url="/docs" if settings.docs_enabled else None,
         redoc_url=None,

@@ -28,7 +28,7 @@ def create_app(settings: AuthSettings | None = None) -> FastAPI:
     setup_logging(settings.log_level)
     app = FastAPI(
         title="Accounts",
-        version="0.1.0",
+        version="1.0.0",
         lifespan=lifespan,
         docs_url="/docs" if settings.docs_enabled else None,
         redoc_url=None,
