@@ -24,6 +24,7 @@ from claude_agent_sdk import (
     ResultMessage,
     SystemMessage,
     TaskNotificationMessage,
+    ToolUseBlock,
     UserMessage,
 )
 
@@ -297,14 +298,28 @@ def _delegation(arm: Arm, session: _Session, observed: Observed) -> tuple[Status
     if arm.agent is None:
         return Status.COMPLETED, None
     notes = [message for message in session.messages if isinstance(message, TaskNotificationMessage)]
-    if not notes or not observed.agents:
+    if not notes or arm.agent.rpartition(":")[2] not in observed.agents:
         return Status.AGENT_NOT_LOADED, "the agent was never called: no request had its prompt"
+    if unread := sorted(_called(arm, session) - observed.skills):
+        return Status.AGENT_NOT_LOADED, f"the skills {unread} were called, but no request had their text"
     for note in notes:
         if note.status != "completed":
             return Status.SUBAGENT_FAILED, f"the agent ended as {note.status}: {note.summary}"[:500]
         if TURN_LIMIT.search(note.summary or ""):
             return Status.LIMIT, note.summary[:500]
     return Status.COMPLETED, None
+
+
+def _called(arm: Arm, session: _Session) -> set[str]:
+    """The arm's skills that were asked for through the Skill tool, in any thread."""
+    blocks = [
+        block
+        for message in session.messages
+        if isinstance(message, AssistantMessage)
+        for block in message.content
+        if isinstance(block, ToolUseBlock) and block.name == "Skill"
+    ]
+    return {str(block.input.get("skill", "")).rpartition(":")[2] for block in blocks} & set(arm.skills)
 
 
 def _usage(result: ResultMessage | None, observed: Observed) -> Usage:

@@ -266,6 +266,16 @@ def test_a_skill_that_is_not_loaded_is_told(run, pack):
     assert work.error.startswith("the CLI did not load the skills ['missing']: it has ")
 
 
+def test_a_skill_whose_text_never_arrives_is_not_loaded(run, pack):
+    altered = replace(pack, skills={"building": "a line that the skill does not have"})
+    player = Player([CALL], [[text("I load."), tool("toolu_skill", "Skill", skill="small-pack:building")]])
+    work, _ = run(altered, player)
+    assert (work.status, work.error) == (
+        Status.AGENT_NOT_LOADED,
+        "the skills ['building'] were called, but no request had their text",
+    )
+
+
 def off_script(*main, sub=()):
     return ScriptedModel(Script(tuple(main), tuple(sub)))
 
