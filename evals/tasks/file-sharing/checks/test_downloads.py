@@ -19,7 +19,6 @@ def test_answers_ranges(ann: Person) -> None:
     size = len(content)
     file = ann.keep(content)
     for asked, first, last in (
-        ("0-9", 0, 9),
         ("0-0", 0, 0),
         ("500-", 500, size - 1),
         ("-7", size - 7, size - 1),
@@ -34,12 +33,7 @@ def test_answers_ranges(ann: Person) -> None:
         assert answer.content == content[first : last + 1], (
             f"bytes={asked}: {len(answer.content)} bytes, not the ones asked for"
         )
-
-
-def test_refuses_ranges_beyond_the_end(ann: Person) -> None:
-    content = samples.text(500)
-    file = ann.keep(content)
-    for asked in ("500-", "500-600", "99999-"):
+    for asked in (f"{size}-", "99999-"):
         answer = expect(ann.content(file, range=f"bytes={asked}"), 416)
         assert content[:50] not in answer.content, "416 with the file in its body"
 
@@ -57,55 +51,41 @@ def test_survives_odd_ranges(ann: Person) -> None:
             assert answer.content == content, f"{asked[:40]!r}: 200 with {size} bytes of {len(content)}"
 
 
-def test_ranges_are_attachments_too(ann: Person) -> None:
-    name = f"{samples.word()}.txt"
-    answer = expect(ann.content(ann.keep(name=name), range="bytes=0-3"), 206)
-    assert disposition(answer) == ("attachment", name), answer.headers.get("content-disposition")
-
-
 def handed_out(ann: Person, stranger: httpx.Client, file: Json) -> Iterator[tuple[str, httpx.Response]]:
     yield "download", expect(ann.content(file), 200)
     yield "shared download", expect(stranger.get(ann.link(file)), 200)
 
 
+def test_every_download_is_an_attachment(ann: Person, stranger: httpx.Client) -> None:
+    name = f"{samples.word()} ü.png"
+    file = ann.keep(samples.png(), name, "image/png")
+    part = expect(ann.content(file, range="bytes=0-3"), 206)
+    for what, answer in (*handed_out(ann, stranger, file), ("part", part)):
+        told = answer.headers.get("content-disposition")
+        assert disposition(answer) == ("attachment", name), f"{what} of {name!r}: Content-Disposition is {told!r}"
+
+
 def test_downloads_are_not_sniffed(ann: Person, stranger: httpx.Client) -> None:
-    for content in (samples.text(), samples.png()):
-        for what, answer in handed_out(ann, stranger, ann.keep(content)):
-            told = answer.headers.get("x-content-type-options", "")
-            assert told.strip().lower() == "nosniff", f"{what}: X-Content-Type-Options is {told!r}"
+    for what, answer in handed_out(ann, stranger, ann.keep()):
+        told = answer.headers.get("x-content-type-options", "")
+        assert told.strip().lower() == "nosniff", f"{what}: X-Content-Type-Options is {told!r}"
 
 
 def test_never_serves_pages(ann: Person, stranger: httpx.Client) -> None:
-    """HTML and SVG are plain text by their content: refused or handed out as text, but never as something that runs."""
-    for content, name, declared in ((samples.html(), "a.html", "text/html"), (samples.svg(), "a.svg", "image/svg+xml")):
-        answer = ann.send(content, name, declared)
-        if answer.status_code == 415:
-            continue
-        file = expect(answer, 201).json()
+    """HTML and SVG are plain text by their content: refused or handed out as text, never as something that runs.
+    Nor does a name that promises a page make one.
+    """
+    uploads = [(samples.html(), "a.html", "text/html"), (samples.svg(), "a.svg", "image/svg+xml")]
+    files = [answer.json() for answer in (ann.send(*upload) for upload in uploads) if answer.status_code == 201]
+    renamed = ann.keep()
+    if survived(ann.rename(renamed, "page.html")).status_code == 200:
+        files.append(ann.read(renamed))
+    for file in files:
         told = media_type(file["content_type"])
-        assert told not in ACTIVE, f"{name} has content_type {told}"
+        assert told not in ACTIVE, f"{file['filename']} has content_type {told}"
         for what, download in handed_out(ann, stranger, file):
             served = media_type(download.headers.get("content-type", ""))
-            assert served not in ACTIVE, f"{what} of {name}: served as {served}"
-
-
-def test_names_don_t_make_pages(ann: Person, stranger: httpx.Client) -> None:
-    """Nor does a file name that promises one, given later."""
-    for name in ("page.html", "picture.svg"):
-        file = ann.keep(samples.text())
-        answer = survived(ann.rename(file, name))
-        if answer.status_code != 200:
-            continue
-        for what, download in handed_out(ann, stranger, file):
-            served = media_type(download.headers.get("content-type", ""))
-            assert served not in ACTIVE, f"{what} of text named {name}: served as {served}"
-
-
-def test_shared_downloads_are_attachments(ann: Person, stranger: httpx.Client) -> None:
-    name = f"{samples.word()} ü.png"
-    file = ann.keep(samples.png(), name, "image/png")
-    answer = expect(stranger.get(ann.link(file)), 200)
-    assert disposition(answer) == ("attachment", name), answer.headers.get("content-disposition")
+            assert served not in ACTIVE, f"{what} of {file['filename']}: served as {served}"
 
 
 def test_names_add_no_headers(ann: Person) -> None:
@@ -113,10 +93,8 @@ def test_names_add_no_headers(ann: Person) -> None:
     file = ann.keep()
     for name in (
         f"a.txt\r\nX-{mark}: 1\r\nSet-Cookie: {mark}=1",
-        f"a.txt\nX-{mark}: 1",
         f"a.txt\"; filename*=UTF-8''{mark}.exe; x=\"",
         f"a.txt\\\"; filename*=UTF-8''{mark}.exe; x=\"",
-        f"a.txt; filename*=UTF-8''{mark}.exe",
     ):
         if survived(ann.rename(file, name)).status_code != 200:
             continue

@@ -17,15 +17,17 @@ from people import GONE, Connect, Person
 
 
 def test_shares_a_file(ann: Person, stranger: httpx.Client) -> None:
-    for content in (samples.text(), samples.png()):
-        link = ann.link(ann.keep(content))
-        for _ in range(2):
-            assert expect(stranger.get(link), 200).content == content, "the link gives other bytes"
+    """Each link as often as one likes, whether or not another one is made."""
+    content = samples.png()
+    file = ann.keep(content)
+    links = [ann.link(file, 600), ann.link(file, 60)]
+    for link in (*links, *links):
+        assert expect(stranger.get(link), 200).content == content, "the link gives other bytes"
 
 
 def test_says_when_a_link_expires(ann: Person) -> None:
     file = ann.keep()
-    for life in (1, 3600, 604_800):
+    for life in (1, 604_800):
         before = datetime.now(UTC)
         made = expect(ann.share(file, life), 201).json()
         after = datetime.now(UTC)
@@ -38,7 +40,7 @@ def test_says_when_a_link_expires(ann: Person) -> None:
 
 def test_bounds_the_life_of_a_link(ann: Person) -> None:
     file = ann.keep()
-    for bad in (0, -1, 604_801, 10**9):
+    for bad in (0, -1, 604_801):
         expect(ann.share(file, bad), 400, 422)
 
 
@@ -64,13 +66,6 @@ def test_deletion_ends_links(ann: Person, stranger: httpx.Client) -> None:
         expect(stranger.get(link), *GONE)
 
 
-def test_a_new_link_keeps_the_old_one(ann: Person, stranger: httpx.Client) -> None:
-    file = ann.keep()
-    first, second = ann.link(file, 600), ann.link(file, 60)
-    expect(stranger.get(first), 200)
-    expect(stranger.get(second), 200)
-
-
 def test_altered_links_open_nothing(ann: Person, stranger: httpx.Client) -> None:
     file = ann.keep()
     link = ann.link(file)
@@ -86,18 +81,10 @@ def test_altered_links_open_nothing(ann: Person, stranger: httpx.Client) -> None
     altered += [
         link.replace(number, str(int(number) + 1000)) for number in re.findall(r"(?<=[=/.])\d{9,}(?=[&/.]|$)", link)
     ]
-    for forged in altered:
-        answer = survived(stranger.get(forged))
-        assert answer.status_code >= 400, f"{link} altered to {forged} -> {answer.status_code}"
-
-
-def test_survives_odd_links(ann: Person, stranger: httpx.Client) -> None:
-    file = ann.keep()
-    link = ann.link(file)
-    secret = secret_of(link, file)
-    for odd in ("", "%00", "%ED%A0%80", "%FF", "..%2f..%2fetc%2fpasswd", "x" * 4000, "-1", "a.b.c"):
-        answer = survived(stranger.get(link.replace(secret, odd)))
-        assert answer.status_code >= 400, f"{odd[:20]!r} for the secret -> {answer.status_code}"
+    odd = ("", "%00", "%ED%A0%80", "%FF", "..%2f..%2fetc%2fpasswd", "x" * 4000, "-1", "a.b.c")
+    for forged in (*altered, *(link.replace(secret, text) for text in odd)):
+        answer = stranger.get(forged)
+        assert 300 <= answer.status_code < 500, f"{link} altered to {forged[:200]} -> {answer.status_code}"
 
 
 def test_a_link_opens_one_file(ann: Person, bob: Person, stranger: httpx.Client) -> None:
@@ -132,17 +119,13 @@ def variety(words: list[str]) -> float:
     return sum(math.log2(len({word[place : place + 1] for word in words})) for place in range(max(map(len, words))))
 
 
-def test_a_link_is_no_token(ann: Person, connect: Connect) -> None:
-    file = ann.keep()
-    secret = secret_of(ann.link(file), file)
-    answer = connect(headers={"authorization": f"Bearer {secret}"}).get("/files")
-    expect(answer, 401)
-
-
-def test_a_token_is_no_link(ann: Person, stranger: httpx.Client) -> None:
+def test_links_are_no_tokens(ann: Person, stranger: httpx.Client, connect: Connect) -> None:
+    """Nor are tokens links."""
     file = ann.keep()
     link = ann.link(file)
-    answer = survived(stranger.get(link.replace(secret_of(link, file), ann.token)))
+    secret = secret_of(link, file)
+    expect(connect(headers={"authorization": f"Bearer {secret}"}).get("/files"), 401)
+    answer = survived(stranger.get(link.replace(secret, ann.token)))
     assert answer.status_code >= 400, f"the owner's token opens the link: {answer.status_code}"
 
 
@@ -155,11 +138,3 @@ def test_a_link_only_reads(ann: Person, stranger: httpx.Client) -> None:
         assert answer.status_code >= 400, f"{method} {link} -> {answer.status_code}"
     assert expect(stranger.get(link), 200).content == content
     assert ann.read(file)["filename"] == file["filename"], "a link changed the name"
-
-
-def test_a_link_says_nothing_of_its_owner(ann: Person, stranger: httpx.Client) -> None:
-    link = ann.link(ann.keep())
-    answer = expect(stranger.get(link), 200)
-    assert ann.id not in link, f"the link names its owner: {link}"
-    assert ann.id not in str(answer.headers), f"the answer names the file's owner: {answer.headers}"
-    assert "set-cookie" not in answer.headers, "a shared download sets a cookie"

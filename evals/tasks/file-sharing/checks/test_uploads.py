@@ -129,7 +129,15 @@ def test_survives_odd_names(ann: Person) -> None:
             stored = expect(ann.content(answer.json()), 200)
             assert stored.content == content, f"a file called {name[:20]!r} came back otherwise"
     file = ann.keep(content)
-    for value in (b'""', b'" "', b'".."', b'"%s"' % (b"a" * 300), b'"%s"' % (b"b" * 20_000), b'"a\\u0000b"', b'"\\ud800"'):
+    for value in (
+        b'""',
+        b'" "',
+        b'".."',
+        b'"%s"' % (b"a" * 300),
+        b'"%s"' % (b"b" * 20_000),
+        b'"a\\u0000b"',
+        b'"\\ud800"',
+    ):
         body, headers = b'{"filename": %s}' % value, {"content-type": "application/json"}
         answer = ann.client.patch(place(file), content=body, headers=headers)
         assert answer.status_code < 500, f"the new name {value[:20]!r} -> {answer.status_code}: {answer.text[:300]}"
