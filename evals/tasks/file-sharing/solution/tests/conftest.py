@@ -8,10 +8,11 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
-from app.application import create_app
-from app.upload_settings import UploadSettings
 from fastapi import FastAPI
 from pydantic import SecretStr
+
+from app.application import create_app
+from app.upload_settings import UploadSettings
 
 KEY = "k" * 48
 LIMIT = 100_000

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from app.upload_settings import UploadSettings
 
 pytestmark = pytest.mark.anyio

@@ -3,6 +3,7 @@ from typing import Any
 
 import httpx2
 import pytest
+
 from app import share_links
 
 pytestmark = pytest.mark.anyio
