@@ -107,11 +107,11 @@ def all_projects(client: httpx.Client, size: int = 25) -> list[Json]:
     """Every project, page by page."""
     found: list[Json] = []
     while True:
-        page = expect(client.get("/projects", params={"limit": size, "offset": len(found)}), 200).json()
-        assert len(page["items"]) <= size, f"{len(page['items'])} projects on a page of {size}"
-        found += page["items"]
-        if not page["items"] or len(found) >= page["total"]:
-            assert len(found) == page["total"], f"{len(found)} projects on all pages, total {page['total']}"
+        page = expect(client.get("/projects", params={"limit": size, "offset": len(found)}), 200).json()["items"]
+        assert len(page) <= size, f"{len(page)} projects on a page of {size}"
+        found += page
+        assert len(found) < 2000, "the pages of projects have no end"
+        if not page:
             return found
 
 

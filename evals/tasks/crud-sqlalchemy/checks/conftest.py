@@ -45,7 +45,7 @@ def board(reader: httpx.Client) -> tuple[Json, list[Json]]:
             "due_date": "2031-03-03",
             "tags": ["home", "red"],
         },
-        {"title": "Fence in the garden", "status": "done", "priority": 5, "tags": ["home"]},
+        {"title": "fence in the garden", "status": "done", "priority": 5, "tags": ["home"]},
         {"title": "Call the bank", "status": "todo", "priority": 1, "due_date": "2030-12-24", "tags": ["money"]},
         {"title": "Sharpen saws", "status": "doing", "priority": 4, "tags": ["homework", "red"]},
         {"title": "Bank the fire", "status": "done", "priority": 3, "due_date": "2031-01-15", "tags": []},

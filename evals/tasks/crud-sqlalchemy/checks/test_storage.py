@@ -14,7 +14,6 @@ from api import (
     Commits,
     Connect,
     Json,
-    Sql,
     Together,
     add_project,
     add_task,
@@ -26,26 +25,6 @@ from api import (
     task_url,
     word,
 )
-
-TEXT_COLUMNS = """
-select quote_ident(table_schema) || '.' || quote_ident(table_name), quote_ident(column_name)
-from information_schema.columns
-where table_schema not in ('pg_catalog', 'information_schema', '_grader')
-  and data_type in ('text', 'character varying', 'character', 'USER-DEFINED', 'json', 'jsonb')
-"""
-
-
-def test_data_are_in_the_database(client: httpx.Client, project: Json, sql: Sql) -> None:
-    title = word(20)
-    add_task(client, project, title=title)
-    columns = sql(TEXT_COLUMNS)
-    for marker in (project["name"], title):
-        hits = [
-            table
-            for table, column in columns
-            if sql(f"select 1 from {table} where position(%s in {column}::text) > 0 limit 1", marker)
-        ]
-        assert hits, f"{marker!r} is in none of {len(columns)} text columns of the database"
 
 
 def test_two_workers_share_one_fresh_database(service: Any, connect: Connect, together: Together) -> None:
