@@ -43,7 +43,7 @@ class Model(Protocol):
 
 @dataclass
 class Observed:
-    """What the requests of a trial showed. `pack_texts` are markers seen anywhere: the leak check of the bare arm."""
+    """What the requests of a trial showed: whose prompts and which skills' texts were in them."""
 
     requests: int = 0
     answered: int = 0
@@ -60,35 +60,42 @@ class Observed:
         self.skills |= {name for name, marker in arm.skills.items() if marker in conversation}
 
 
+@dataclass(frozen=True)
+class _Desk:
+    """What every connection of one server shares."""
+
+    model: Model
+    arm: Arm
+    token: str
+    observed: Observed = field(default_factory=Observed)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def consider(self, request: Request) -> Message | Refusal | Passed:
+        with self.lock:
+            self.observed.see(request, self.arm)
+        answer = self.model.answer(request)
+        with self.lock:
+            self.observed.answered += not isinstance(answer, Refusal)
+        return answer
+
+    def admits(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode(), self.token.encode())
+
+    def note(self, stranger: str) -> None:
+        with self.lock:
+            self.observed.strangers.append(stranger)
+
+
 @contextmanager
 def serving(path: Path, model: Model, arm: Arm, token: str) -> Iterator[Observed]:
     """Serve `model` on the Unix socket `path`, for as long as the block lasts."""
-    observed = Observed()
-    lock = threading.Lock()
-
-    class Handler(_Handler):
-        def consider(self, request: Request) -> Message | Refusal | Passed:
-            with lock:
-                observed.see(request, arm)
-            answer = model.answer(request)
-            with lock:
-                observed.answered += not isinstance(answer, Refusal)
-            return answer
-
-        def allowed(self) -> bool:
-            given = self.headers.get("x-api-key") or ""
-            return hmac.compare_digest(given.encode(), token.encode())
-
-        def stranger(self, what: str) -> None:
-            with lock:
-                observed.strangers.append(what)
-
-    with _Server(str(path), Handler) as server:
+    desk = _Desk(model, arm, token)
+    with _Server(str(path), type("Handler", (_Handler,), {"desk": desk})) as server:
         path.chmod(0o600)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
-            yield observed
+            yield desk.observed
         finally:
             server.shutdown()
             thread.join()
@@ -107,14 +114,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def consider(self, request: Request) -> Message | Refusal | Passed:
-        raise NotImplementedError
-
-    def allowed(self) -> bool:
-        raise NotImplementedError
-
-    def stranger(self, what: str) -> None:
-        raise NotImplementedError
+    desk: _Desk
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  the name is the base class's
         """Silent: standard error belongs to the command line."""
@@ -131,13 +131,13 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(size))
         if self.path.partition("?")[0] != "/v1/messages":
             return self._refuse(Refusal(404, "not_found_error", "only POST /v1/messages is served"))
-        if not self.allowed():
+        if not self.desk.admits(self.headers.get("x-api-key") or ""):
             return self._refuse(Refusal(403, "permission_error", "this is not the trial's token"))
         try:
             body = json.loads(raw)
             headers = {name.lower(): value for name, value in self.headers.items()}
             request = Request(headers, body, raw)
-            answer = self.consider(request)
+            answer = self.desk.consider(request)
         except (ValueError, KeyError, TypeError) as error:
             return self._refuse(Refusal(403, "invalid_request_error", f"not a Messages request: {error!r}"))
         if isinstance(answer, Passed):
@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._send(200, "application/json", answer.model_dump_json().encode())
 
     def _refuse(self, refusal: Refusal) -> None:
-        self.stranger(f"{self.command} {self.path}: {refusal.text}")
+        self.desk.note(f"{self.command} {self.path}: {refusal.text}")
         self.close_connection = True
         self._send(refusal.status, "application/json", refusal.data())
 

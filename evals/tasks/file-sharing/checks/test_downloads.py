@@ -111,7 +111,7 @@ def test_names_hold_no_path(ann: Person) -> None:
         for name in (f"../../{mark}.txt", f"/etc/{mark}.txt", f"..\\{mark}.txt")
     ]
     files = [answer.json() for answer in uploaded if answer.status_code == 201]
-    for name in (f"../{mark}.sh", f"/root/{mark}.sh", f"C:\\{mark}.bat"):
+    for name in (f"../{mark}.sh", f"/etc/{mark}.sh", f"C:\\{mark}.bat"):
         file = ann.keep()
         if survived(ann.rename(file, name)).status_code == 200:
             files.append(file)
