@@ -42,17 +42,31 @@ def test_two_workers_share_one_fresh_database(service: Any, connect: Connect, to
 
 
 def test_writes_are_stored_before_the_answer(
-    client: httpx.Client, connect: Connect, task: Json, slow_commits: Commits
+    connect: Connect, project: Json, task: Json, together: Together, slow_commits: Commits
 ) -> None:
-    reader = connect()
-    with slow_commits(0.25):
-        made = add_project(client)
-        expect(reader.get(project_url(made)), 200)
-        title = word()
-        expect(patch(client, task_url(task), {"title": title}), *DONE)
-        assert read(reader, task_url(task))["title"] == title, "the answer came before the change was stored"
-        expect(client.delete(project_url(made)), 204)
-        expect(reader.get(project_url(made)), 404)
+    """Each write is read back by another client as soon as it was answered, while every commit takes its time."""
+    title, gone = word(), add_project(connect())
+
+    def create() -> httpx.Response:
+        url, reader = f"{project_url(project)}/tasks", connect()
+        return reader.get(task_url(expect(connect().post(url, json={"title": word()}), 201).json()))
+
+    def change() -> httpx.Response:
+        reader = connect()
+        expect(patch(connect(), task_url(task), {"title": title}), *DONE)
+        return reader.get(task_url(task))
+
+    def delete() -> httpx.Response:
+        reader = connect()
+        expect(connect().delete(project_url(gone)), 204)
+        return reader.get(project_url(gone))
+
+    with slow_commits(0.7):
+        created, changed, deleted = together([create, change, delete])
+    expect(created, 200)
+    expect(changed, 200)
+    assert changed.json()["title"] == title, "the answer came before the change was stored"
+    expect(deleted, 404)
 
 
 def test_a_refused_write_is_no_success(
@@ -75,14 +89,22 @@ def test_a_refused_write_is_no_success(
     assert read(client, project_url(project))["name"] == project["name"]
 
 
-def fewest(statements: Callable[[], int], call: Callable[[], httpx.Response]) -> int:
-    """The fewest statements of several tries: on a fresh connection a driver may first ask about types."""
-    spent = []
-    for _ in range(3):
-        before = statements()
-        expect(call(), 200)
-        spent.append(statements() - before)
-    return min(spent)
+def spent(statements: Callable[[], int], call: Callable[[], httpx.Response]) -> int:
+    before = statements()
+    expect(call(), 200)
+    return statements() - before
+
+
+def grows(client: httpx.Client, statements: Callable[[], int], url: str, rows: int) -> str | None:
+    """What is wrong with the numbers for 2 and for more rows, when it is wrong in each of four rounds.
+
+    On a fresh connection a driver may first ask about types, and the database forgets counts when it has too many.
+    """
+    for _ in range(4):
+        few, many = (spent(statements, partial(client.get, f"{url}{limit}")) for limit in (2, rows))
+        if 0 < many <= few + 2:
+            return None
+    return f"{url}: {few} statements for 2 rows, {many} for {rows}"
 
 
 def test_a_waiting_write_holds_up_nobody(
@@ -134,5 +156,5 @@ def test_a_long_list_takes_no_more_statements(
     for _ in range(12):
         add_project(client)
     for url, rows in (("/projects?limit=", 12), (f"/tasks?project_id={shelf[0]['id']}&limit=", 22)):
-        few, many = (fewest(statements, partial(client.get, f"{url}{limit}")) for limit in (2, rows))
-        assert many <= few + 2, f"{url}: {few} statements for 2 rows, {many} for {rows}"
+        problem = grows(client, statements, url, rows)
+        assert problem is None, problem
