@@ -64,6 +64,6 @@ class Project(Timestamps, Base):
 
     # Counted by the query that reads the project: one statement however many projects.
     task_count: Mapped[int] = column_property(
-        select(func.count()).where(Task.project_id == id).correlate_except(Task).scalar_subquery(),  # noqa: A003
+        select(func.count()).where(Task.project_id == id).correlate_except(Task).scalar_subquery(),
         expire_on_flush=False,
     )

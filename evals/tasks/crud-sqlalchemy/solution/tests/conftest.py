@@ -9,10 +9,11 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from fastapi import FastAPI
+
 from app.application import create_app
 from app.database import make_engine
 from app.settings import Settings
-from fastapi import FastAPI
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from app.database import Base
-from app.migrations import upgrade
 from fastapi import FastAPI
 from sqlalchemy import Connection, inspect
+
+from app.database import Base
+from app.migrations import upgrade
 
 pytestmark = pytest.mark.anyio
 
