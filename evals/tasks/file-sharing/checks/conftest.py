@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import people
 import pytest
-from people import Connect, Person
+from people import Connect, Json, Person
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +39,12 @@ def newcomer(connect: Connect, key: str) -> Callable[..., Person]:
 def ann(newcomer: Callable[..., Person]) -> Person:
     """Somebody with files already. No check counts them."""
     return newcomer()
+
+
+@pytest.fixture(scope="session")
+def file(ann: Person) -> Json:
+    """A file of hers that stays as it is."""
+    return ann.keep()
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import httpx
+import pytest
 import samples
 from answers import disposition, expect, media_type, survived
-from people import Json, Person
+from people import Person
 
 ACTIVE = ("text/html", "application/xhtml+xml", "image/svg+xml", "text/xml", "application/xml", "text/javascript",
           "application/javascript")  # fmt: skip
@@ -51,24 +52,41 @@ def test_survives_odd_ranges(ann: Person) -> None:
             assert answer.content == content, f"{asked[:40]!r}: 200 with {size} bytes of {len(content)}"
 
 
-def handed_out(ann: Person, stranger: httpx.Client, file: Json) -> Iterator[tuple[str, httpx.Response]]:
-    yield "download", expect(ann.content(file), 200)
-    yield "shared download", expect(stranger.get(ann.link(file)), 200)
+@dataclass(frozen=True)
+class HandedOut:
+    """One file, downloaded in every way."""
+
+    name: str
+    ways: dict[str, httpx.Response]
 
 
-def test_every_download_is_an_attachment(ann: Person, stranger: httpx.Client) -> None:
+@pytest.fixture(scope="module")
+def handed_out(ann: Person, stranger: httpx.Client) -> HandedOut:
     name = f"{samples.word()} ü.png"
     file = ann.keep(samples.png(), name, "image/png")
-    part = expect(ann.content(file, range="bytes=0-3"), 206)
-    for what, answer in (*handed_out(ann, stranger, file), ("part", part)):
-        told = answer.headers.get("content-disposition")
-        assert disposition(answer) == ("attachment", name), f"{what} of {name!r}: Content-Disposition is {told!r}"
+    ways = {"download": ann.content(file), "part": ann.content(file, range="bytes=0-3")}
+    return HandedOut(name, ways | {"shared download": stranger.get(ann.link(file))})
 
 
-def test_downloads_are_not_sniffed(ann: Person, stranger: httpx.Client) -> None:
-    for what, answer in handed_out(ann, stranger, ann.keep()):
-        told = answer.headers.get("x-content-type-options", "")
+def test_every_download_is_an_attachment(handed_out: HandedOut) -> None:
+    for what, answer in handed_out.ways.items():
+        told = expect(answer, 200, 206).headers.get("content-disposition")
+        wanted = ("attachment", handed_out.name)
+        assert disposition(answer) == wanted, f"{what} of {handed_out.name!r}: Content-Disposition is {told!r}"
+
+
+def test_downloads_are_not_sniffed(handed_out: HandedOut) -> None:
+    for what, answer in handed_out.ways.items():
+        told = expect(answer, 200, 206).headers.get("x-content-type-options", "")
         assert told.strip().lower() == "nosniff", f"{what}: X-Content-Type-Options is {told!r}"
+
+
+def test_downloads_are_not_public_to_caches(handed_out: HandedOut) -> None:
+    for what, answer in handed_out.ways.items():
+        told = expect(answer, 200, 206).headers.get("cache-control", "").lower()
+        assert not re.search(r"\b(public|immutable|s-maxage)\b", told), f"{what}: Cache-Control is {told!r}"
+    ages = [int(age) for age in re.findall(r"max-age\s*=\s*(\d+)", told)]
+    assert not ages or max(ages) <= 600, f"shared download: Cache-Control is {told!r}, the link lives 600 s"
 
 
 def test_never_serves_pages(ann: Person, stranger: httpx.Client) -> None:
@@ -80,12 +98,11 @@ def test_never_serves_pages(ann: Person, stranger: httpx.Client) -> None:
     renamed = ann.keep()
     if survived(ann.rename(renamed, "page.html")).status_code == 200:
         files.append(ann.read(renamed))
-    for file in files:
-        told = media_type(file["content_type"])
-        assert told not in ACTIVE, f"{file['filename']} has content_type {told}"
-        for what, download in handed_out(ann, stranger, file):
-            served = media_type(download.headers.get("content-type", ""))
-            assert served not in ACTIVE, f"{what} of {file['filename']}: served as {served}"
+    served = [(file, file["content_type"]) for file in files]
+    served += [(file, expect(ann.content(file), 200).headers.get("content-type", "")) for file in files]
+    served += [(file, expect(stranger.get(ann.link(file)), 200).headers.get("content-type", "")) for file in files[-1:]]
+    for file, told in served:
+        assert media_type(told) not in ACTIVE, f"{file['filename']} is handed out as {told}"
 
 
 def test_names_add_no_headers(ann: Person) -> None:
@@ -106,24 +123,12 @@ def test_names_add_no_headers(ann: Person) -> None:
 
 def test_names_hold_no_path(ann: Person) -> None:
     mark = samples.word()
-    uploaded = [
-        survived(ann.send(samples.text(), name))
-        for name in (f"../../{mark}.txt", f"/etc/{mark}.txt", f"..\\{mark}.txt")
-    ]
+    uploaded = [survived(ann.send(samples.text(), name)) for name in (f"../../{mark}.txt", f"..\\{mark}.txt")]
     files = [answer.json() for answer in uploaded if answer.status_code == 201]
-    for name in (f"../{mark}.sh", f"/etc/{mark}.sh", f"C:\\{mark}.bat"):
+    for name in (f"/root/{mark}.sh", f"C:\\{mark}.bat"):
         file = ann.keep()
         if survived(ann.rename(file, name)).status_code == 200:
             files.append(file)
     for file in files:
         told = disposition(expect(ann.content(file), 200))[1]
         assert told and not re.search(r"[/\\]", told), f"a download is offered as {told!r}"
-
-
-def test_downloads_are_not_public_to_caches(ann: Person, stranger: httpx.Client) -> None:
-    file = ann.keep()
-    for what, answer in handed_out(ann, stranger, file):
-        told = answer.headers.get("cache-control", "").lower()
-        assert not re.search(r"\b(public|immutable|s-maxage)\b", told), f"{what}: Cache-Control is {told!r}"
-    ages = [int(age) for age in re.findall(r"max-age\s*=\s*(\d+)", told)]
-    assert not ages or max(ages) <= 600, f"shared download: Cache-Control is {told!r}, the link lives 600 s"
