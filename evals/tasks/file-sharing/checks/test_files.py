@@ -154,7 +154,7 @@ def test_answers_after_the_commit(newcomer: Callable[..., Person], together: Tog
         expect(newcomer(eve.id).remove(files[2]), 204)
         expect(newcomer(eve.id).client.get(place(files[2])), 404)
 
-    with slow_commits(0.2):
+    with slow_commits(0.6):
         together([uploads, renames, shares, deletes])
 
 

@@ -20,7 +20,7 @@ from accounts import (
 Slow = Callable[[float], AbstractContextManager[None]]
 Refused = Callable[[], AbstractContextManager[None]]
 Connect = Callable[..., httpx.Client]
-COMMIT_S = 0.15
+COMMIT_S = 0.3
 
 
 def test_registration_is_stored_before_the_answer(
