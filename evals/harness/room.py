@@ -24,9 +24,10 @@ if __package__ in (None, ""):  # started by path, with -I: the package is not im
 from harness import relay, sandbox
 from harness.model import Limits
 from harness.service import Launch, Process, adopt_orphans, end_below
+from harness.workspace import CACHES
 
 # Never part of an answer: caches, environments, other people's tools.
-LEFT_OUT = frozenset({".git", ".claude", ".venv", "venv", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
+LEFT_OUT = CACHES | {".git", ".claude", ".venv", "venv"}
 
 
 @dataclass(frozen=True)

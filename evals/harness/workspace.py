@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 
 from .model import Mutant, Task
 
-# What an editor or a tool leaves in a folder of ours; never a file of a task.
-LITTER = shutil.ignore_patterns("__pycache__", ".gitkeep", "*.pyc", ".pytest_cache", ".mypy_cache", ".ruff_cache")
+# What tools leave behind; never a file of a task or of an answer.
+CACHES = frozenset({"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"})
+LITTER = shutil.ignore_patterns(*CACHES, ".gitkeep", "*.pyc")
 AUTHOR = {
     "GIT_AUTHOR_NAME": "starter",
     "GIT_AUTHOR_EMAIL": "starter@example.com",
@@ -24,14 +26,14 @@ AUTHOR = {
 def starter(task: Task, folder: Path) -> Path:
     """Make `folder` with the starter's files."""
     shutil.copytree(task.starter, folder, ignore=LITTER)
-    return folder
+    return _writable(folder)
 
 
 def solution(task: Task, folder: Path) -> Path:
     """Make `folder` with the starter's files and the solution laid over them."""
     starter(task, folder)
     shutil.copytree(task.solution, folder, ignore=LITTER, dirs_exist_ok=True)
-    return folder
+    return _writable(folder)
 
 
 def mutated(task: Task, mutant: Mutant, folder: Path) -> Path:
@@ -39,6 +41,13 @@ def mutated(task: Task, mutant: Mutant, folder: Path) -> Path:
     solution(task, folder)
     path = folder / mutant.file
     path.write_text(path.read_text(encoding="utf-8").replace(mutant.find, mutant.replace), encoding="utf-8")
+    return folder
+
+
+def _writable(folder: Path) -> Path:
+    """An agent must be able to write where the checkout that it was copied from is read-only."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
     return folder
 
 

@@ -35,6 +35,14 @@ def test_the_solution_lies_over_the_starter(task, tmp_path):
     assert files(made) == SOLVED
 
 
+def test_the_files_of_a_read_only_checkout_can_be_written(task, tmp_path):
+    for path in (task.starter / "app", task.starter / "app" / "main.py", task.solution / "app"):
+        path.chmod(path.stat().st_mode & ~0o222)
+    for make in (workspace.starter, workspace.solution):
+        made = make(task, tmp_path / make.__name__)
+        assert all(path.stat().st_mode & 0o200 for path in made.rglob("*"))
+
+
 def test_a_mutant_is_the_solution_with_one_fault(task, tmp_path):
     for mutant in task.mutants:
         found = files(workspace.mutated(task, mutant, tmp_path / mutant.name))

@@ -11,6 +11,7 @@ from pathlib import Path
 from anthropic.types import Message, TextBlock, ToolUseBlock
 
 from ..model import Task
+from ..workspace import CACHES
 from .messages import MAIN, Refusal, Request, message, text, tool
 from .packs import Arm
 
@@ -67,7 +68,7 @@ def _work(task: Task, arm: Arm, pack: str | None, folder: Path, place: str, ids:
 
 
 def wanted(path: Path) -> bool:
-    return "__pycache__" not in path.parts and path.suffix != ".pyc" and path.name != ".gitkeep"
+    return CACHES.isdisjoint(path.parts) and path.suffix != ".pyc" and path.name != ".gitkeep"
 
 
 @dataclass
