@@ -134,7 +134,8 @@ def test_a_confined_agent_sees_its_workspace_and_the_pack_only(run, pack, task, 
              Path("/opt/pack/skills/building/SKILL.md")]
         )
     ]  # fmt: skip
-    player = Player([looks, reads])
+    # One a turn: what is read side by side comes back in any order.
+    player = Player([looks, *([read] for read in reads)])
     # A pack without an agent: then the main thread has its tools, and the pack is there all the same.
     work, files = run(replace(pack, agents={}), player)
     assert (work.status, work.error) == (Status.COMPLETED, None)
