@@ -4,9 +4,9 @@
 What a team edited stays: a file counts as edited when its SHA-256 is not the one recorded in `.claude/<pack>.json` when
 it was written. A file that was edited here and changed in the pack is named, and its new version is put beside it.
 
-A run is all or nothing. Everything is staged in `.claude/.<pack>/`, a journal is renamed into place there, which decides
-that the run happens, and the files are moved. After a kill, the next run throws away what was staged without a journal
-and finishes what has one.
+A run is all or nothing. Everything is staged in `.claude/.<pack>/`; renaming a journal into place there decides that
+the run happens; then the files are moved. After a kill, the next run throws away what was staged without a journal, and
+finishes what has one.
 
 Needs Python 3.10 or newer and nothing else.
 """
@@ -339,7 +339,7 @@ def _target(folder: Path, pack: str, *, removable: bool) -> Target:
 
 @contextmanager
 def alone(target: Target) -> Iterator[None]:
-    """Hold the target's lock: on the folder above, which no run removes. It ends with the process, however that ends."""
+    """Hold the target's lock: on the folder above, which no run removes. It ends with the process, even a killed one."""
     if fcntl is None:
         raise InstallError("this system has no file locks for Python: use WSL, or install the plugin with Claude Code")
     try:
@@ -468,7 +468,10 @@ def carry_out(target: Target) -> list[str]:
     todo = read_journal(target)
     for step in todo:
         target.guard(step.path)
-    edited = [step.path for number, step in enumerate(todo) if not _carry(target, number, step)]
+    try:
+        edited = [step.path for number, step in enumerate(todo) if not _carry(target, number, step)]
+    except InstallError as error:  # somebody changed a folder after the look above
+        raise OSError(str(error)) from None
     for step in todo:
         if step.after is None:
             _tidy(target, step.path)
@@ -545,7 +548,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"install.py: {error}. Nothing was changed.", file=sys.stderr)
         return 2
     except (OSError, KeyboardInterrupt) as error:
-        print(f"install.py: stopped ({error or 'interrupted'}). Run it again: it goes on from here.", file=sys.stderr)
+        print(
+            f"install.py: stopped ({str(error) or 'interrupted'}). Run it again: it goes on from here.", file=sys.stderr
+        )
         return 3
 
 
