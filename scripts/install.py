@@ -339,7 +339,7 @@ def _target(folder: Path, pack: str, *, removable: bool) -> Target:
 
 @contextmanager
 def alone(target: Target) -> Iterator[None]:
-    """Hold the target's lock: on the folder above, which no run removes. It ends with the process, even a killed one."""
+    """Hold the target's lock: on the folder above, which no run removes. A killed process loses it, too."""
     if fcntl is None:
         raise InstallError("this system has no file locks for Python: use WSL, or install the plugin with Claude Code")
     try:

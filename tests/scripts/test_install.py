@@ -411,22 +411,19 @@ def test_a_project_that_is_not_there_is_refused(run, tmp_path):
     assert "no folder: give the project's with --project" in run("--project", str(tmp_path / "gone"), status=2)
 
 
-def confined(project, *arguments, writable=()):
-    """The script in a sandbox where nothing but `writable` can be written to, even by root."""
-    box = [str(sandbox.bubblewrap()), "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
-    for place in writable:
-        box += ["--bind", str(place), str(place)]
-    return subprocess.run(
-        [*box, "--", sys.executable, str(SCRIPT), "--project", str(project), *arguments],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def unmeasured(command, **more):
+    """A run where coverage, too, could not write its data."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, **more)
 
 
 @pytest.mark.parametrize("existing", [True, False])
 def test_a_target_that_is_not_writable_is_refused(project, existing):
     if existing:
         (project / ".claude").mkdir()
-    done = confined(project)
+    # A sandbox where nothing can be written to, even by root.
+    box = [sandbox.bubblewrap(), "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    done = unmeasured([*box, "--", sys.executable, SCRIPT])
     assert (done.returncode, done.stdout) == (2, "")
     place = project / ".claude" if existing else project
     assert done.stderr == f"install.py: {place} can't be written to: change its owner or mode. Nothing was changed.\n"
@@ -435,16 +432,46 @@ def test_a_target_that_is_not_writable_is_refused(project, existing):
 def test_another_file_system_below_the_target_is_refused(project):
     skills = project / ".claude" / "skills"
     skills.mkdir(parents=True)
-    box = [str(sandbox.bubblewrap()), "--bind", "/", "/", "--dev", "/dev", "--tmpfs", str(skills)]
-    done = subprocess.run([*box, "--", sys.executable, str(SCRIPT)], capture_output=True, text=True, check=False)
+    box = [sandbox.bubblewrap(), "--bind", "/", "/", "--dev", "/dev", "--tmpfs", skills]
+    done = unmeasured([*box, "--", sys.executable, SCRIPT])
     assert done.returncode == 2
     assert f"{skills} is on another file system than {project}/.claude" in done.stderr
     assert files(project) == {".claude/skills/": None}
 
 
+@pytest.mark.parametrize("existing", [True, False])
+def test_what_the_system_calls_not_writable_is_refused(run, project, monkeypatch, existing):
+    if existing:
+        (project / ".claude").mkdir()
+    monkeypatch.setattr(install.os, "access", lambda path, mode: not mode & os.W_OK)
+    assert "can't be written to: change its owner or mode" in run(status=2)
+
+
+def test_a_file_that_can_not_be_read_is_refused(run, project, monkeypatch):
+    run()
+    reading = Path.read_bytes
+
+    def read(path):
+        if path == project / MORTAR:
+            raise PermissionError(13, "Permission denied", path)
+        return reading(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert "mortar.py can't be read: change its owner or mode" in run(status=2)
+
+
+def test_a_failure_to_stage_leaves_the_old_state(run, project, monkeypatch):
+    def write(path, file):
+        raise OSError(28, "No space left on device", path)
+
+    monkeypatch.setattr(install, "_write", write)
+    assert "No space left on device. Nothing was changed." in run(status=2)
+    assert not (project / ".claude").exists()
+
+
 def test_a_full_disk_leaves_the_old_state(project):
     before = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))  # noqa: E731
-    done = subprocess.run([sys.executable, str(SCRIPT)], preexec_fn=before, capture_output=True, text=True, check=False)
+    done = unmeasured([sys.executable, SCRIPT], preexec_fn=before)
     assert done.returncode == 2, done
     assert done.stderr.endswith("File too large. Nothing was changed.\n")
     assert not (project / ".claude").exists()
@@ -581,7 +608,7 @@ def killed_everywhere(pack, project, tmp_path, run):
         driver = Path(__file__).with_name("kill_points.py")
         command = [sys.executable, driver, pack / "scripts/install.py", project, tmp_path / "work", *arguments]
         (tmp_path / "work").mkdir()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = unmeasured(command)
         assert done.returncode == 0, done.stderr
         return before, [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -673,6 +700,21 @@ def interrupted(run, monkeypatch):
             run(*arguments, status=3)
 
     return interrupted
+
+
+def test_an_edit_during_the_run_is_kept(run, pack, project, monkeypatch):
+    run()
+    write(pack, NEWER)
+    carry_out = install.carry_out
+
+    def edited_before(target):
+        write(project, {MORTAR: "mortar = 'ours'\n"})
+        return carry_out(target)
+
+    monkeypatch.setattr(install, "carry_out", edited_before)
+    assert "Edited during this run and kept: skills/mixing/snippets/mortar.py" in run()
+    assert (project / MORTAR).read_text() == "mortar = 'ours'\n"
+    assert (project / f"{MORTAR}.new").read_text() == "mortar = 2\n"
 
 
 def test_an_edit_between_kill_and_recovery_is_kept(run, pack, project, interrupted):
