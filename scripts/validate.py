@@ -33,8 +33,8 @@ def words(text: str) -> frozenset[str]:
 
 
 AGENT_KEYS = words("""
-    name description model tools disallowedTools skills permissionMode maxTurns effort background memory hooks mcpServers
-    isolation initialPrompt color omitClaudeMd autoCompactWindow observer observerMessage observeSubagents
+    name description model tools disallowedTools skills permissionMode maxTurns effort background memory hooks
+    mcpServers isolation initialPrompt color omitClaudeMd autoCompactWindow observer observerMessage observeSubagents
     observeToolResults experimental when_to_use
 """)
 IGNORED_IN_PLUGINS = words("hooks mcpServers permissionMode initialPrompt observer observerMessage observeSubagents")
@@ -60,14 +60,15 @@ MEANT = {
     "disallowed-tools": "disallowedTools",
 }
 TOOLS = words("""
-    Agent AskUserQuestion Bash CronCreate CronDelete CronList Edit EnterPlanMode EnterWorktree ExitPlanMode ExitWorktree
-    Glob Grep LSP ListAgents ListMcpResourcesTool Monitor NotebookEdit NotebookRead PowerShell Read ReadMcpResourceTool
-    ReportFindings ScheduleWakeup SendMessage Skill StructuredOutput Task TaskCreate TaskGet TaskList TaskOutput TaskStop
-    TaskUpdate TodoWrite ToolSearch WebFetch WebSearch Workflow Write
+    Agent AskUserQuestion Bash BashOutput Brief Config CronCreate CronDelete CronList Edit EnterPlanMode EnterWorktree
+    ExitPlanMode ExitWorktree Glob Grep KillShell LSP ListAgents ListMcpResourcesTool Monitor NotebookEdit NotebookRead
+    PowerShell PushNotification REPL Read ReadMcpResourceTool RemoteTrigger ReportFindings ScheduleWakeup SendMessage
+    SendUserMessage Skill Sleep StructuredOutput Task TaskCreate TaskGet TaskList TaskOutput TaskStop TaskUpdate
+    TeamCreate TeamDelete TodoWrite ToolSearch WebBrowser WebFetch WebSearch Workflow Write
 """)
 EVENTS = words("""
-    PreToolUse PostToolUse PostToolUseFailure PostToolBatch Notification UserPromptSubmit UserPromptExpansion SessionStart
-    SessionEnd Stop StopFailure SubagentStart SubagentStop PreCompact PostCompact PreModelSwitch PostModelSwitch
+    PreToolUse PostToolUse PostToolUseFailure PostToolBatch Notification UserPromptSubmit UserPromptExpansion Stop
+    SessionStart SessionEnd StopFailure SubagentStart SubagentStop PreCompact PostCompact PreModelSwitch PostModelSwitch
     PermissionRequest PermissionDenied Setup TeammateIdle TaskCreated TaskCompleted Elicitation ElicitationResult
     ConfigChange WorktreeCreate WorktreeRemove InstructionsLoaded CwdChanged FileChanged DirectoryAdded MessageDisplay
 """)
@@ -123,7 +124,7 @@ class Limits:
 
 @dataclass(frozen=True, eq=False)
 class Document:
-    """A Markdown file. `head` is None without frontmatter; `meta` is empty where `trouble` says why it can't be read."""
+    """A Markdown file. `head`: its frontmatter, or None; `meta` is empty where `trouble` says why it can't be read."""
 
     path: Path
     text: str
@@ -136,7 +137,7 @@ class Document:
     @property
     def name(self) -> str:
         """What it is called by, whatever it says: an agent's file, a skill's folder."""
-        return self.path.parent.name if self.path.name == "SKILL.md" else self.path.stem
+        return self.path.absolute().parent.name if self.path.name == "SKILL.md" else self.path.stem
 
     def line(self, key: str) -> int:
         return dict(self.keys).get(key, 1)
@@ -216,7 +217,9 @@ def names(value: Any) -> list[str]:
 
 
 def paths(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else [one for one in value or () if isinstance(one, str)]
+    """A path or a list of them; what a manifest writes in place is none."""
+    several = value if isinstance(value, list) else [value]
+    return [one for one in several if isinstance(one, str)]
 
 
 def alike(word: str, known: Iterable[str]) -> str:
@@ -239,7 +242,7 @@ def frontmatter_missing(doc: Document) -> Found:
 def list_unclosed(doc: Document) -> Found:
     """`tools: [Read, Bash` loads, with one tool."""
     for match in re.finditer(
-        r"^([\w-]+):[ \t]*([\"']?)\[((?:[^\]\n]|\n[ \t])*)(?:\n(?=\S)|\Z)", doc.head or "", re.MULTILINE
+        r"^([\w-]+):[ \t]*([\"']?)\[((?:[^\]\n]|\n[ \t])*)(?:\n(?=\S)|\n?\Z)", doc.head or "", re.MULTILINE
     ):
         line = (doc.head or "").count("\n", 0, match.start()) + 2
         yield Problem(line, f"{match.group(1)} opens a list that is never closed", "add ]")
@@ -333,7 +336,7 @@ def _body(doc: Document) -> str:
 
 
 def preload_missing(doc: Document) -> Found:
-    known = {skill.name: skill for skill in doc.home.skills}
+    known = {name: skill for skill in doc.home.skills for name in (skill.name, str(skill.meta.get("name")))}
     for name in names(doc.meta.get("skills")):
         plugin, _, bare = name.rpartition(":")
         if plugin and plugin != doc.home.plugin:
@@ -349,10 +352,10 @@ def preload_missing(doc: Document) -> Found:
 
 
 def name_differs(doc: Document) -> Found:
+    """Claude Code goes by the folder, other hosts by the name."""
     name = doc.meta.get("name")
     if isinstance(name, str) and name and name != doc.name:
-        what = "folder" if doc.path.name == "SKILL.md" else "file"
-        yield Problem(doc.line("name"), f"is called {name}, but its {what} {doc.name}", "give both the same name")
+        yield Problem(doc.line("name"), f"is called {name}, but its folder {doc.name}", "give both the same name")
 
 
 def name_form(doc: Document) -> Found:
@@ -404,8 +407,10 @@ def link_case(doc: Document) -> Found:
             )
 
 
+# What stands before the fence of a block in a list or a quotation; the fence; the language; the code.
 FENCE = re.compile(
-    r"^([ \t]*)(`{3,}|~{3,})[ \t]*([\w+-]*)([^\n`]*)\n(.*?)(?:^[ \t]*\2[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL
+    r"^((?:[ \t]*(?:[-*+]|\d+[.)]|>))*[ \t]*)(`{3,}|~{3,})[ \t]*([\w+-]*)[^\n`]*\n(.*?)(?:^[ \t>]*\2[`~]*[ \t]*$|\Z)",
+    re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)>?[^)]*\)|^\[[^\]]+\]:\s*(\S+)", re.MULTILINE)
 # A path as skills write it: of the skill's own folders, or from where it was installed.
@@ -422,7 +427,7 @@ def links(doc: Document) -> Iterator[tuple[int, Path, str]]:
     prose = re.sub(r"`[^`\n]*`", _blank, FENCE.sub(_blank, doc.text))
     for match in LINK.finditer(prose):
         target = (match.group(1) or match.group(2)).partition("#")[0]
-        if target and not re.match(r"[a-zA-Z][\w+.-]*:|/", target):
+        if re.search(r"[./]", target) and not re.match(r"[a-zA-Z][\w+.-]*:|/", target):
             yield line(match), doc.path.parent, re.sub(r"%20", " ", target)
     skill = next((one for one in doc.path.parents if (one / "SKILL.md").is_file()), None)
     for match in INSTALLED.finditer(doc.text):
@@ -460,14 +465,17 @@ def spelled(base: Path, target: str) -> str | None:
 def code_broken(doc: Document) -> Found:
     for match in FENCE.finditer(doc.text):
         line = doc.text.count("\n", 0, match.start()) + 1
-        indent, fence, language, _, code = match.groups()
+        before, fence, language, code = match.groups()
         if not match.group().rstrip().endswith(fence):
             yield Problem(line, "a code block is never closed", f"add {fence}")
             continue
-        code = "".join(re.sub(f"^{indent}", "", one) for one in code.splitlines(keepends=True))
+        code = re.sub(rf"^[ \t>]{{0,{len(before)}}}", "", code, flags=re.MULTILINE)
         if trouble := broken(language.lower(), code):
             offset, said = trouble
-            yield Problem(line + offset, f"the {language} block does not parse: {said}", "mend it, or call it text")
+            last = max(1, code.count("\n"))  # what is missing at the end is told on the line after it
+            yield Problem(
+                line + min(offset, last), f"the {language} block does not parse: {said}", "mend it, or call it text"
+            )
 
 
 def broken(language: str, code: str) -> tuple[int, str] | None:
@@ -681,17 +689,28 @@ def named(*rules: Any) -> dict[str, Any]:
 
 
 BOTH = named(
-    frontmatter_missing, list_unclosed, frontmatter_broken, key_twice, key_missing, value_wrong, tool_unknown,
-    name_differs, name_form,
-)  # fmt: skip
+    frontmatter_missing,
+    list_unclosed,
+    frontmatter_broken,
+    key_twice,
+    key_missing,
+    value_wrong,
+    tool_unknown,
+    name_form,
+)
 EVERY = named(text_not_utf8, link_missing, link_case, code_broken)
-AGENT = BOTH | EVERY | named(
-    partial(key_unknown, AGENT_KEYS), key_ignored, preload_missing, skill_tool_missing,
-    partial(description_long, "agent_description"), partial(text_long, "agent_tokens"),
-)  # fmt: skip
-SKILL = BOTH | EVERY | named(
-    partial(key_unknown, SKILL_KEYS), partial(description_long, "skill_description"), partial(text_long, "skill_tokens"),
-)  # fmt: skip
+AGENT = {
+    **BOTH,
+    **EVERY,
+    **named(partial(key_unknown, AGENT_KEYS), key_ignored, preload_missing, skill_tool_missing),
+    **named(partial(description_long, "agent_description"), partial(text_long, "agent_tokens")),
+}
+SKILL = {
+    **BOTH,
+    **EVERY,
+    **named(partial(key_unknown, SKILL_KEYS), name_differs),
+    **named(partial(description_long, "skill_description"), partial(text_long, "skill_tokens")),
+}
 TOGETHER = named(listing_long, name_twice, skill_missing)
 MANIFEST = named(manifest_broken, manifest_key_unknown, manifest_key_missing, version_form, path_missing, entry_differs)
 HOOKS = named(manifest_broken, hook_broken)
@@ -771,12 +790,8 @@ def findings(pack: Pack) -> list[Finding]:
         found += [
             (name, one.path, problem) for one in manifests for name, rule in rules.items() for problem in rule(one)
         ]
-    made = [Finding(_shown(path, pack.root), one.line, name, one.message, one.mend) for name, path, one in found]
+    made = [Finding(path.as_posix(), one.line, name, one.message, one.mend) for name, path, one in found]
     return sorted(set(made), key=lambda one: (one.path, one.line, one.rule, one.message))
-
-
-def _shown(path: Path, root: Path) -> str:
-    return (root / path.relative_to(root)).as_posix()
 
 
 # ---------------------------------------------------------------------- the command line
@@ -821,8 +836,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _summary(pack: Pack, found: int) -> str:
-    counts = ", ".join(f"{count} {what}" for what, count in pack.inspected().items())
-    return f"{counts} inspected: {found or 'no'} finding{'' if found == 1 else 's'}."
+    counts = [f"{count} {what if count != 1 else what[:-1]}" for what, count in pack.inspected().items()]
+    return f"Inspected {', '.join(counts)}: {found or 'no'} finding{'' if found == 1 else 's'}."
 
 
 if __name__ == "__main__":
