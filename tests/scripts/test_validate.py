@@ -305,7 +305,7 @@ def test_claude_code_itself_lets_these_pass(tmp_path, capsys):
         "agents/five.md": agent("skills: gone"),
         "agents/six.md": agent(body="x" * 9000),
         "skills/seven/SKILL.md": skill(name="The Eighth"),
-        "skills/nine/SKILL.md": skill(name="nine").replace("Use", "x" * 1500),
+        "skills/nine/SKILL.md": skill(name="nine").replace("Use", "x" * 1900),
         "skills/ten/SKILL.md": skill("tools: Read", name="ten", body="[a](gone.md)\n" + BLOCK("python", "def f(:")),
         "skills/laying/references/other.md": "[a](Rows.md)\n",
         "skills/eleven.md": skill(name="eleven"),
