@@ -65,7 +65,8 @@ def die_at(moment, folder):
     def hook(event, arguments):
         if event not in TOUCHES or (event == "open" and not (arguments[2] or 0) & WRITING):
             return
-        if str(arguments[0]).startswith(folder) and next(left, None) is None:
+        place = str(arguments[0])  # relative where a tree is removed
+        if (place.startswith(folder) or not place.startswith("/")) and next(left, None) is None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(hook)

@@ -668,7 +668,7 @@ def test_a_kill_at_random_moments_loses_nothing(tmp_path, project):
     started = time.monotonic()
     assert subprocess.run(command, check=False, capture_output=True).returncode == 1
     whole_s, after = time.monotonic() - started, files(project)
-    for _ in range(12):
+    for _ in range(8):
         shutil.rmtree(project / ".claude")
         write(project, before)
         running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
