@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ def run(command: str, home: Path, project: Path) -> subprocess.CompletedProcess[
         "ANTHROPIC_API_KEY": "",
         "LANG": "C.UTF-8",
     }
+    if words[0] == "python":
+        words[0] = sys.executable
     ours = words[0].startswith("scripts/")
     if words[:1] == ["scripts/eval"] and words[1:2] not in (["list"], ["grade"], ["prove"]):
         words += ["--out", str(home / f"out-{len(words)}")]

@@ -157,10 +157,11 @@ def test_check_runs_every_gate_in_turn(bones, script):
         "ruff format --check .",
         "mypy ",
         "lint-imports ",
+        "python scripts/validate.py .",
         *[line for line in checked(bones) if "pytest" in line],
         "python evals/run.py prove",
     ]
-    assert done.stderr.count("\n== ") == 6
+    assert done.stderr.count("\n== ") == 7
 
 
 def checked(bones):
