@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
-from sqlalchemy import CheckConstraint, Numeric, String, UniqueConstraint, select
+from sqlalchemy import Numeric, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from .database import DB, Base, Timestamps
-from .errors import Conflict, Invalid, problems
+from .errors import Conflict, problems
 from .fields import In, Out, text
 from .idempotency import Once, OnceRequired
 from .keyset import Keyset, KeysetPage, KeysetQuery
@@ -22,25 +22,12 @@ Caller = Annotated[str, Header(alias="X-User")]
 Item = Annotated[str, text(1, 50)]
 
 
-class CodeTaken(Conflict):
-    code, default_detail = "code_taken", "You have an order with this code"
-
-
-class TooMany(Invalid):
-    code, default_detail = "too_many", "At most 99 of one item"
-
-
 class Order(Timestamps, Base):
     __tablename__ = "orders"
-    __table_args__ = (
-        UniqueConstraint("owner", "code", info={"error": CodeTaken}),
-        CheckConstraint("amount < 100", name="amount_bounded", info={"error": TooMany}),
-    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
     owner: Mapped[str] = mapped_column(String(64), index=True)
     item: Mapped[str] = mapped_column(String(50))
-    code: Mapped[str | None] = mapped_column(String(20))
     amount: Mapped[int] = mapped_column(default=1)
     price: Mapped[Decimal] = mapped_column(Numeric(12, 2), default=Decimal(1))
 
@@ -48,7 +35,6 @@ class Order(Timestamps, Base):
 class OrderIn(In):
     item: Item
     amount: int = 1
-    code: Annotated[str, text(1, 20)] | None = None
     pause_s: float = 0
 
 
@@ -71,7 +57,7 @@ class OrderQuery(KeysetQuery):
 
 
 async def add(body: OrderIn, caller: str, db: DB) -> OrderOut:
-    order = Order(owner=caller, item=body.item, amount=body.amount, code=body.code)
+    order = Order(owner=caller, item=body.item, amount=body.amount)
     db.add(order)
     await db.flush()
     await asyncio.sleep(body.pause_s)
