@@ -92,9 +92,8 @@ class Outgoing:
     def __init__(self, policy: Policy | None = None, verify: ssl.SSLContext | bool = True) -> None:
         self._guard = _Guard(policy or Policy())
         self._client = httpx2.AsyncClient(
+            # With a transport of its own it uses no proxy of the environment, which would resolve the name again.
             transport=_PinnedTransport(self._guard, verify),
-            # No proxy from the environment: it would resolve the name again, and from the inside.
-            trust_env=False,
             timeout=httpx2.Timeout(5, connect=3),
             max_redirects=3,
             headers={"Accept-Encoding": "identity", "User-Agent": "service"},
@@ -176,7 +175,7 @@ class _PinnedTransport(httpx2.AsyncBaseTransport):
         self.guard = guard
         # Connections are kept by address, and one name's must not be used for another name at the same address.
         limits = httpx2.Limits(max_connections=50, max_keepalive_connections=0)
-        self.inner = httpx2.AsyncHTTPTransport(verify=verify, trust_env=False, limits=limits)
+        self.inner = httpx2.AsyncHTTPTransport(verify=verify, limits=limits)
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         failed: httpx2.TransportError = httpx2.ConnectError("no address")

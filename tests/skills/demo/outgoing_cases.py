@@ -33,9 +33,12 @@ class Server:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-            self.asked.append(head)
-            await self.answer(head[0].split()[1], writer)
+            # Kept open, so that a client could ask for the next name on it.
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+                self.asked.append(head)
+                await reader.readexactly(int(self.headers(-1).get("content-length", 0)))
+                await self.answer(head[0].split()[1], writer)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -64,7 +67,8 @@ class Server:
         return self.send(writer, b"hello", "X-Plain: yes")
 
     def send(self, writer: asyncio.StreamWriter, body: bytes, header: str, status: str = "200 OK") -> None:
-        writer.write(f"HTTP/1.1 {status}\r\n{header}\r\n\r\n".encode() + body)
+        length = "" if header.startswith("X-Endless") or "Length" in header else f"Content-Length: {len(body)}\r\n"
+        writer.write(f"HTTP/1.1 {status}\r\n{length}{header}\r\n\r\n".encode() + body)
 
     def headers(self, number: int) -> dict[str, str]:
         pairs = (line.split(": ", 1) for line in self.asked[number][1:] if line)
@@ -161,7 +165,7 @@ ODD = [
     "", "/", "//example.com", "https://", "https:///path", "example.com", "ftp://1.1.1.1", "file:///etc/passwd",
     "gopher://1.1.1.1", "javascript:1", "https://ex ample.com", "https://example.com\r\nHost: x", "https://1.1.1.1:99999",
     "https://1.1.1.1:-1", "https://[::1", "https://\ud800", "https://a..b", "https://" + "a" * 70 + ".example",
-    "http://1.1.1.1", "https://1.1.1.1:8443", "https://user@1.1.1.1", "https://user:pass@1.1.1.1",
+    "http://1.1.1.1", "http://1.1.1.1:443", "https://1.1.1.1:8443", "https://user@1.1.1.1", "https://user:pass@1.1.1.1",
     "https://no-such-name.invalid",
 ]  # fmt: skip
 INSIDE = [
