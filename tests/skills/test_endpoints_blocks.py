@@ -235,12 +235,12 @@ def pages(client: httpx.Client, **params: Any) -> Iterator[list[dict[str, Any]]]
     pytest.fail("the list has no end")
 
 
-@pytest.mark.parametrize("sort", ["newest", "item", "amount"])
+@pytest.mark.parametrize("sort", ["newest", "item", "amount", "price"])
 @pytest.mark.parametrize("limit", [1, 3, 7, 100])
 def test_pages_hold_each_row_once_in_order(caller: httpx.Client, sort: str, limit: int) -> None:
     for number in range(7):
         name = ("b", "a", 'quote"\\ünï', "a")[number % 4]
-        assert post(caller, None, item=name, amount=number % 2).status_code == 201
+        assert post(caller, None, item=name, amount=number % 2, price=f"{number % 3}.10").status_code == 201
     found = list(pages(caller, sort=sort, limit=limit))
     assert [len(page) for page in found] == [limit] * (7 // limit) + ([7 % limit] if 7 % limit else [])
     rows = [row for page in found for row in page]
@@ -253,6 +253,8 @@ def client_order(client: httpx.Client, sort: str) -> list[dict[str, Any]]:
     if sort == "newest":
         moments = [row["created_at"] for row in rows]
         assert moments == sorted(moments, reverse=True)
+    if sort == "price":
+        assert [row["price"] for row in rows] == sorted((row["price"] for row in rows), reverse=True)
     if sort == "amount":
         assert [row["amount"] for row in rows] == sorted(row["amount"] for row in rows)
     return rows
@@ -321,6 +323,14 @@ def test_cursor_that_is_none_is_refused(caller: httpx.Client, sort: str, cursor:
     answer = caller.get("/orders", params={"sort": sort, "cursor": cursor})
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_cursor_with_signs_in_between_is_refused(caller: httpx.Client) -> None:
+    for _ in range(2):
+        post(caller, None)
+    cursor = caller.get("/orders", params={"limit": 1}).json()["next_cursor"]
+    for odd in (f"{cursor[:8]}!{cursor[8:]}", f"{cursor[:8]} {cursor[8:]}", f"{cursor}==="):
+        assert caller.get("/orders", params={"cursor": odd}).status_code == 422, odd
 
 
 def test_cursor_beyond_the_column_is_no_failure(caller: httpx.Client) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import Field
 from sqlalchemy import Numeric, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -35,6 +36,7 @@ class Order(Timestamps, Base):
 class OrderIn(In):
     item: Item
     amount: int = 1
+    price: Annotated[Decimal, Field(max_digits=12, decimal_places=2)] = Decimal(1)
     pause_s: float = 0
 
 
@@ -42,6 +44,7 @@ class OrderOut(Out):
     id: uuid.UUID
     item: str
     amount: int
+    price: Decimal
     created_at: datetime
 
 
@@ -49,15 +52,16 @@ ORDERS = {
     "newest": Keyset("newest", (Order.created_at, Order.id), descending=True),
     "item": Keyset("item", (Order.item, Order.id)),
     "amount": Keyset("amount", (Order.amount, Order.item, Order.id)),
+    "price": Keyset("price", (Order.price, Order.id), descending=True),
 }
 
 
 class OrderQuery(KeysetQuery):
-    sort: Literal["newest", "item", "amount"] = "newest"
+    sort: Literal["newest", "item", "amount", "price"] = "newest"
 
 
 async def add(body: OrderIn, caller: str, db: DB) -> OrderOut:
-    order = Order(owner=caller, item=body.item, amount=body.amount)
+    order = Order(owner=caller, item=body.item, amount=body.amount, price=body.price)
     db.add(order)
     await db.flush()
     await asyncio.sleep(body.pause_s)
