@@ -148,5 +148,8 @@ async def _sweep(db: AsyncSession) -> None:
     """Each new key removes some expired ones, so that the table does not grow. It waits for nobody."""
     row = (IdempotencyRecord.caller, IdempotencyRecord.key)
     expired = IdempotencyRecord.expires_at <= utc_now()
-    some = select(*row).where(expired).limit(SWEPT_AT_ONCE).with_for_update(skip_locked=True)
-    await db.execute(delete(IdempotencyRecord).where(tuple_(*row).in_(some), expired))
+    oldest = select(*row).where(expired).order_by(IdempotencyRecord.expires_at).limit(SWEPT_AT_ONCE)
+    # Two statements: the second finds its rows by key, which one with a subquery does only while statistics are fresh.
+    keys = [tuple(found) for found in await db.execute(oldest.with_for_update(skip_locked=True))]
+    if keys:
+        await db.execute(delete(IdempotencyRecord).where(tuple_(*row).in_(keys)))
