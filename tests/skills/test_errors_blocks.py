@@ -161,6 +161,12 @@ def test_errors_of_web_sockets(served, rules) -> None:
     assert out.splitlines() == ["404 True", "None", "403 False"]
 
 
+def test_start_that_fails_ends_the_process(rules) -> None:
+    away = "postgresql+asyncpg://nobody@127.0.0.1:1/none"
+    done = rules.run("-m", "uvicorn", "app.main:app", "--port", "0", DATABASE_URL=away)
+    assert done.returncode == 3, done.stdout + done.stderr
+
+
 PSYCOPG = """
 import asyncio, sys
 from sqlalchemy.exc import IntegrityError
