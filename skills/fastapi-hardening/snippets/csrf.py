@@ -1,7 +1,7 @@
 """Refuses what another site makes a browser send. Needed where a cookie says who is calling, and for login forms.
 
 In `add_middleware`, before CORS is added (so that the refusal gets its headers):
-`app.add_middleware(SameOriginMiddleware, origins=[settings.public_origin, *settings.cors_origins])`.
+`app.add_middleware(SameOriginMiddleware, origins=settings.cors_origins)`.
 """
 
 from collections.abc import Iterable
@@ -17,8 +17,8 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS", "QUERY"})
 class SameOriginMiddleware:
     """Requests that change something, and all WebSockets, come from listed origins or from no browser.
 
-    `origins`: `https://app.example`, the site's own too; from the settings, as a client chooses the Host header.
-    Forms need no token: a browser lets no script set `Origin` or `Sec-Fetch-Site`.
+    `origins`: `https://app.example`; the site's own as well, for browsers without `Sec-Fetch-Site`. They come from the
+    settings, as a client chooses the Host header. Forms need no token: no script can set `Origin` or `Sec-Fetch-Site`.
     """
 
     def __init__(self, app: ASGIApp, origins: Iterable[str]) -> None:
