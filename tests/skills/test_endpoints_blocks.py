@@ -410,6 +410,57 @@ def test_page_is_read_along_one_index(orders, fresh_postgres) -> None:
     assert "Sort" not in plan
 
 
+FACTS = """
+import asyncio, uuid
+from typing import Annotated, Any
+import httpx2
+from fastapi import APIRouter, FastAPI, Header, Query
+from pydantic import MISSING
+from app.fields import In, text
+Title = Annotated[str, text(1, 50)]
+Marker = Annotated[str, Header()]
+router = APIRouter(prefix="/orders")
+class Patch(In):
+    title: Title | MISSING = MISSING
+    note: Title | None | MISSING = MISSING
+@router.get("/{order_id}")
+async def show(order_id: uuid.UUID) -> None: ...
+@router.get("/mine")
+async def mine() -> None: ...
+@router.patch("/{order_id}")
+async def change(order_id: uuid.UUID, body: Patch) -> dict[str, Any]:
+    return body.model_dump()
+@router.delete("/{order_id}", status_code=204)
+async def remove(
+    order_id: uuid.UUID, inside: Marker | None = None, x_out: Annotated[str | None, Header()] = None
+) -> None: ...
+app = FastAPI()
+app.include_router(router)
+async def main():
+    order = f"/orders/{uuid.uuid4()}"
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://test") as client:
+        print((await client.get("/orders/mine")).status_code, (await client.get(f"{order}/")).status_code)
+        for body in ({}, {"title": None}, {"note": None}, {"title": "x"}):
+            answer = await client.patch(order, json=body)
+            print(answer.status_code, answer.json() if answer.status_code == 200 else "")
+    parameters = app.openapi()["paths"]["/orders/{order_id}"]["delete"]["parameters"]
+    print({each["name"]: each["in"] for each in parameters})
+asyncio.run(main())
+"""
+
+
+def test_what_the_skill_says_of_fastapi(orders) -> None:
+    """Fixed paths come first, a slash redirects, MISSING tells absent from null, a marker in a union is lost."""
+    assert orders.check("-W", "error", "-c", FACTS).splitlines() == [
+        "422 307",
+        "200 {}",
+        "422 ",
+        "200 {'note': None}",
+        "200 {'title': 'x'}",
+        "{'order_id': 'path', 'inside': 'query', 'x-out': 'header'}",
+    ]
+
+
 def test_documented_in_openapi(caller: httpx.Client) -> None:
     paths = caller.get("/openapi.json").json()["paths"]
     headers = {name["name"]: name["required"] for name in paths["/orders/paid"]["post"]["parameters"]}
