@@ -123,6 +123,27 @@ def test_inside_is_out_of_reach(
     assert "t0ken" not in served.log()
 
 
+LOGGED = """
+import asyncio, logging
+import httpx, httpx2
+from app.logs import setup_logging
+async def main():
+    for library in (httpx, httpx2):
+        transport = library.MockTransport(lambda _: library.Response(200))
+        async with library.AsyncClient(transport=transport) as client:
+            await client.get("https://hook.example/t0ken?key=t0ken")
+setup_logging("INFO")
+asyncio.run(main())
+logging.getLogger("any").info("said")
+"""
+
+
+def test_urls_that_are_asked_are_not_logged(gates) -> None:
+    out = gates.check("-W", "error", "-c", LOGGED)
+    assert "said" in out
+    assert "t0ken" not in out
+
+
 # ---------------------------------------------------------------------- other sites
 
 
