@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import structlog
 from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -22,8 +22,8 @@ MAX_ERRORS = 50
 MAX_TEXT = 200
 # unique, foreign key and exclusion constraints
 CONFLICTS = ("23505", "23503", "23P01")
-# connection lost, serialization failure, deadlock, out of resources, cancelled or shutting down: worth a retry
-TRANSIENT = ("08", "40", "53", "57")
+# worth a retry: connection lost, serialization failure, deadlock, out of resources, lock not free, cancelled
+TRANSIENT = ("08", "40", "53", "55P03", "57")
 
 
 class AppError(Exception):
@@ -144,6 +144,7 @@ def add_error_handlers(app: FastAPI) -> None:
     # Starlette's class: it also covers the router's own 404 and 405.
     app.exception_handler(StarletteHTTPException)(_http_error)
     app.exception_handler(RequestValidationError)(_validation_error)
+    app.exception_handler(ResponseValidationError)(_response_error)
     app.exception_handler(IntegrityError)(_integrity_error)
     app.exception_handler(StaleDataError)(_stale_data)
     app.exception_handler(PoolTimeoutError)(_pool_exhausted)
@@ -174,6 +175,13 @@ async def _validation_error(_: Request, error: RequestValidationError) -> JSONRe
         for found in list(error.errors())[:MAX_ERRORS]
     ]
     return problem(422, "validation_error", "The request is not valid", errors=errors)
+
+
+async def _response_error(_: Request, error: ResponseValidationError) -> JSONResponse:
+    # Its text holds the values of the rows: log where they are.
+    places = [".".join(map(str, found["loc"])) + ": " + found["type"] for found in list(error.errors())[:MAX_ERRORS]]
+    log.error("the answer does not fit its model", errors=places)
+    return problem(500, "internal_error", "Internal server error")
 
 
 async def _integrity_error(_: Request, error: IntegrityError) -> JSONResponse:

@@ -1,17 +1,20 @@
 """Limits requests by client: `router = APIRouter(dependencies=[Depends(RateLimit("search", "30/minute"))])`.
 
-The lifespan makes the limiter: `app.state.limiter = make_limiter(settings.rate_limit_storage)`.
+The lifespan makes the limiter, `app.state.limiter = make_limiter(settings.rate_limit_storage)`, and ends with
+`await close_limiter(app.state.limiter)`.
 """
 
 import ipaddress
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from fastapi import Request
 from limits import parse
-from limits.aio.storage import Storage
+from limits.aio.storage import RedisStorage, Storage
+from limits.aio.storage.redis.redispy import RedispyBridge
 from limits.aio.strategies import MovingWindowRateLimiter, RateLimiter
 from limits.errors import StorageError
 from limits.storage import storage_from_string
@@ -20,16 +23,30 @@ from .errors import TooManyRequests
 
 log = structlog.get_logger(__name__)
 
+# A server that hangs must not hold each request.
+STORAGE_TIMEOUT_S = 1.0
+
 
 def make_limiter(storage: str = "async+memory://") -> RateLimiter:
     """Memory counts for each worker by itself; with several, name a shared one: `async+redis://host:6379/0`."""
-    options: dict[str, str | bool] = {"wrap_exceptions": True}
+    options: dict[str, str | bool | float] = {"wrap_exceptions": True}
     if not storage.startswith("async+memory"):
-        options["implementation"] = "redispy"
+        options |= {
+            "implementation": "redispy",
+            "socket_timeout": STORAGE_TIMEOUT_S,
+            "socket_connect_timeout": STORAGE_TIMEOUT_S,
+        }
     made = storage_from_string(storage, **options)
     if not isinstance(made, Storage):
         raise TypeError("the storage of the rate limit needs async+ in front")
     return MovingWindowRateLimiter(made)
+
+
+async def close_limiter(limiter: RateLimiter) -> None:
+    """End the connections to the server, which `limits` leaves open."""
+    if isinstance(limiter.storage, RedisStorage) and isinstance(limiter.storage.bridge, RedispyBridge):
+        client: Any = limiter.storage.bridge.get_connection()
+        await client.aclose()
 
 
 def client_network(request: Request) -> str:

@@ -52,10 +52,11 @@ Int32 = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 class In(BaseModel):
     """A request body: unknown fields are an error, so nobody sets a role or an owner by guessing its name."""
 
-    model_config = ConfigDict(extra="forbid")
+    # hide_input_in_errors: a model made by hand that fails is logged, and the text would hold the value.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class Out(BaseModel):
     """A response: only the fields listed here leave the service."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(from_attributes=True, hide_input_in_errors=True)

@@ -50,6 +50,9 @@ def _install(formatter: logging.Formatter, level: str) -> None:
         logger.propagate = True
     # RequestLogMiddleware writes the access log.
     logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
+    # The clients log each URL whole, and some hold secrets.
+    for name in ("httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
