@@ -77,9 +77,7 @@ def load(workspace, names: dict[str, blocks.Choice]) -> None:
         choice = names[name]
         wanted = {path for block in choice.sources for path in PATHS.get(block, ())}
         assert wanted <= set(paths), f"{name}: seed {SEED}"
-        assert {
-            each for source in choice.sources.values() for kind in source.settings.values() for each in kind
-        } <= set(settings)
+        assert set(wiring.wiring(LIBRARY, choice).required) <= set(settings)
 
 
 PATHS = {
@@ -99,11 +97,13 @@ def test_each_block_with_its_needs_is_an_app(workspace_at, tmp_path):
     load(workspace, singles)
     workspace.check("-m", "ruff", "check", "--no-cache", ".")
     workspace.check("-m", "ruff", "format", "--no-cache", "--check", ".")
+    # Those whose app differs from that of all blocks: no accounts, and other classes of settings.
+    workspace.check("-m", "mypy", "--strict", "only_main", "only_files", "only_rate_limit")
 
 
 def test_random_subsets_are_apps(workspace_at, tmp_path):
-    chance = random.Random(SEED)
-    print(f"ASSEMBLE_SEED={SEED}")
+    chance = random.Random(SEED)  # noqa: S311  nothing secret
+    print(f"ASSEMBLE_SEED={SEED}")  # noqa: T201  pytest shows it where the test fails
     names = sorted({*LIBRARY.blocks, *LIBRARY.names})
     chosen = {}
     for number in range(SUBSETS):
@@ -137,8 +137,11 @@ def test_all_together_are_clean(everything):
 def test_all_together_pass_their_own_tests(everything, database, cluster):
     server = f"postgresql+asyncpg://grader:{cluster.password}@/postgres?host={cluster.folder}"
     env = {"TEST_DATABASE_URL": server} if database == "postgres" else {}
-    out = everything.check("-m", "pytest", "-q", "-p", "no:cacheprovider", **env)
-    assert int(re.findall(r"(\d+) passed", out)[0]) >= 25
+    # On PostgreSQL those that differ most: a database for each test takes its time.
+    files = ["tests/test_migrations.py", "tests/test_share_links.py", "tests/test_user_routes.py"]
+    chosen = files if database == "postgres" else []
+    out = everything.check("-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, **env)
+    assert int(re.findall(r"(\d+) passed", out)[0]) >= (8 if chosen else 25)
     with cluster.connect() as admin:
         assert admin.execute("select datname from pg_database where datname like 'test_%'").fetchall() == []
 
@@ -180,7 +183,11 @@ def closure(lines):
         if key in seen:
             continue
         seen.add(key)
-        for each in m.requires(name) or []:
+        try:
+            requires = m.requires(name) or []
+        except m.PackageNotFoundError:
+            continue
+        for each in requires:
             text, _, marker = each.partition(";")
             wanted = re.findall(r'extra == ["\\'](.*?)["\\']', marker)
             if not wanted or set(wanted) & set((extras or "").split(",")):
@@ -225,9 +232,9 @@ def test_without_names_it_is_the_least_app(workspace_at, tmp_path):
 def test_doing_it_again_changes_nothing(tmp_path):
     assembled(["auth_routes"], tmp_path / "app")
     before = snapshot(tmp_path)
-    done = run("--with", "auth", "app", cwd=tmp_path)
+    done = run("--with", "auth-routes", "app", cwd=tmp_path)
     assert "nothing to do" in done.stdout
-    assert snapshot(tmp_path) == before | {}
+    assert snapshot(tmp_path) == before
 
 
 def test_a_second_set_extends_an_app_that_is_as_it_was_assembled(tmp_path):
@@ -522,7 +529,12 @@ assemble.main(["--with", "auth_routes,files,share_links", "app"])
         assert snapshot(root) == whole
 
 
-@pytest.mark.skipif(not shutil.which("python3.10"), reason="the oldest Python that the program claims is not at hand")
-def test_runs_on_its_oldest_python(tmp_path):
-    done = run("--with", "auth,uploads", "app", cwd=tmp_path, python=Path(shutil.which("python3.10") or ""))
-    assert done.returncode == 0, done.stderr
+def test_is_written_for_its_oldest_python():
+    """Python 3.10 is what the program claims: it uses no syntax and no module that came later."""
+    target = ["--no-cache", "--isolated", "--target-version=py310", "--select=F,E9,YTT"]
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", *target, SCRIPT.parent], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    text = "".join(path.read_text() for path in SCRIPT.parent.rglob("*.py"))
+    assert not re.findall(r"\b(?:tomllib|StrEnum|Self|ExceptionGroup|TaskGroup|datetime\.UTC)\b", text)

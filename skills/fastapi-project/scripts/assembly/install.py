@@ -31,7 +31,7 @@ def install(plan: Plan) -> None:
             _install(plan, writes, Path(stage))
     except BaseException:
         # The stage is gone by now, and so the root may be empty.
-        for step in undo:
+        for step in reversed(undo):
             step()
         raise
 

@@ -143,15 +143,18 @@ def make_plan(library: Library, wanted: Sequence[str], place: Place, *, force: b
     asked = needed(library, [*wanted, APP] if whole else wanted)
     choice = choose(library, {*asked.blocks, *present}) if whole else asked
     made = build(library, choice, place, whole=whole)
-    before = build(library, choose(library, present), place, whole=True) if present else {}
+    before = [build(library, choose(library, names), place, whole=True) for names in _earlier(place, present)]
+    # What is put into changed files is what was asked for now: a part that somebody took out stays out.
+    offered = replace(wiring(library, asked), settings=wiring(library, choice).settings)
     tests_fit = _tests_fit(place)
     changes, hints = [], []
     for path, text in made.items():
         if path.parent == place.root / "tests" and not tests_fit:
             continue
-        change = _change(path, text, before.get(path), force=force and path.name != PYPROJECT)
+        assembled = {files[path] for files in before if path in files}
+        change = _change(path, text, assembled, force=force and path.name != PYPROJECT)
         if change.kind == "kept":
-            change, hint = _offer(change, wiring(library, asked), place, wire=wire)
+            change, hint = _offer(change, offered, place, wire=wire)
             hints += hint
         changes.append(change)
     if not tests_fit and whole:
@@ -167,18 +170,39 @@ def _present(library: Library, place: Place) -> set[str]:
     return {path.stem for path in place.package.glob("*.py")} & set(library.blocks)
 
 
+def _earlier(place: Place, present: set[str]) -> Iterator[set[str]]:
+    """The sets that the app may have been assembled from: what is there, and what application.py reaches.
+
+    They differ after a run that was stopped between the modules and the app.
+    """
+    if present:
+        yield present
+    reached: set[str] = set()
+    waiting = present & {APP, "application"}
+    while waiting:
+        reached |= waiting
+        files = [place.package / f"{name}.py" for name in waiting]
+        near = {each for file in files for each in read_source(file.read_text("utf-8"), file).siblings}
+        if SETTINGS.removesuffix(".py") in near:
+            file = place.package / SETTINGS
+            near |= set(read_source(file.read_text("utf-8"), file).siblings)
+        waiting = (near & present) - reached
+    if reached:
+        yield reached
+
+
 def _tests_fit(place: Place) -> bool:
     path = place.root / CONFTEST
     return not path.exists() or {"settings", "client"} <= read_source(path.read_text("utf-8"), path).defined
 
 
-def _change(path: Path, text: str, before: str | None, *, force: bool) -> Change:
+def _change(path: Path, text: str, assembled: set[str], *, force: bool) -> Change:
     if not path.exists():
         return Change(path, text, "new")
     now = path.read_text("utf-8")
     if now == text or (path.name == "__init__.py" and not text):
         return Change(path, now, "same")
-    if now == before:
+    if now in assembled:
         return Change(path, text, "updated")
     return Change(path, text if force else now, "replaced" if force else "kept")
 
@@ -244,12 +268,11 @@ def _by_hand(wired: Wiring) -> list[str]:
 
 def _in_order(changes: Iterable[Change], place: Place) -> list[Change]:
     """Modules first and the app last, so that whatever stops the run leaves an app that still imports."""
-    last = [SETTINGS, APPLICATION, "main.py"]
+    last = [place.package / name for name in (SETTINGS, APPLICATION, "main.py")]
 
-    def order(change: Change) -> tuple[bool, int, str]:
-        inside = change.path.parent == place.package
-        rank = last.index(change.path.name) + 1 if inside and change.path.name in last else 0
-        return (not inside, rank, change.path.as_posix())
+    def order(change: Change) -> tuple[int, str]:
+        rank = 2 + last.index(change.path) if change.path in last else int(change.path.parent != place.package)
+        return rank, change.path.as_posix()
 
     return sorted(changes, key=order)
 

@@ -21,6 +21,8 @@ class Wiring:
     required: tuple[str, ...]
     requirements: tuple[str, ...]
     parts: Declared
+    # The classes of all blocks: another one is the project's own, and stays.
+    known: frozenset[str]
 
     @property
     def settings_class(self) -> tuple[str, str]:
@@ -42,7 +44,9 @@ def wiring(library: Library, choice: Choice) -> Wiring:
             for each in fields(Declared)
         }
     )
-    return Wiring(routers, settings, tuple(sorted(required)), _requirements(library, choice, parts), parts)
+    known = {kind for block in library.blocks.values() for kind in block.source.settings} | {"AppSettings"}
+    requirements = _requirements(library, choice, parts)
+    return Wiring(routers, settings, tuple(sorted(required)), requirements, parts, frozenset(known))
 
 
 def _requirements(library: Library, choice: Choice, parts: Declared) -> tuple[str, ...]:
@@ -65,7 +69,7 @@ def wire_application(text: str, wired: Wiring) -> str:
     if wired.routers:
         text = _with_routers(text, wired.routers)
         imports.append(f"from . import {', '.join(wired.routers)}")
-    text, more = _with_settings(text, wired.settings_class)
+    text, more = _with_settings(text, wired, ".")
     text = with_imports(text, [*imports, *more])
     for line in parts.state:
         text = _after(text, r"^( *)app\.state\.settings = settings\n", line)
@@ -160,16 +164,17 @@ def _with_routers(text: str, routers: Sequence[str]) -> str:
     return f"{text[: found.start()]}{items}\n{text[found.end() :]}"
 
 
-def _with_settings(text: str, wanted: tuple[str, str]) -> tuple[str, list[str]]:
-    """The class of the settings renamed everywhere, and the import for it."""
-    module, kind = wanted
+def _with_settings(text: str, wired: Wiring, package: str) -> tuple[str, list[str]]:
+    """The class of the settings renamed everywhere, and the import for it; `package` is what stands before a module."""
+    module, kind = wired.settings_class
     found = re.search(r"\bsettings: (\w+)", text)
-    if not found:
-        raise NoPlaceError(f"from .{module} import {kind}, in place of the settings' class")
+    if not found or found[1] not in wired.known:
+        own = found[1] if found else "the settings' class"
+        raise NoPlaceError(f"{own} extends {', '.join(kind for _, kind in wired.settings) or kind}")
     if found[1] != kind:
-        text = re.sub(rf"^from \.\w+ import {found[1]}\n", "", text, flags=re.MULTILINE)
+        text = re.sub(rf"^from [\w.]+ import {found[1]}\n", "", text, flags=re.MULTILINE)
         text = re.sub(rf"\b{found[1]}\b", kind, text)
-    return text, [f"from .{module} import {kind}"]
+    return text, [f"from {package}{module} import {kind}"]
 
 
 def _with_listed(text: str, argument: str, values: Sequence[str]) -> str:
@@ -210,7 +215,10 @@ def listed(head: str, items: Sequence[str], tail: str, around: tuple[str, str]) 
 
 def wire_conftest(text: str, wired: Wiring) -> str:
     """The tests' `conftest.py`: the class of the settings, and values for those without a default."""
-    text, more = _with_settings_fixture(text, wired.settings_class)
+    package = re.search(r"^from ([\w.]+)\.application import", text, re.MULTILINE)
+    if not package:
+        raise NoPlaceError(f"the fixture `settings` makes {wired.settings_class[1]}")
+    text, more = _with_settings(text, wired, rf"{package[1]}.")
     text = with_imports(text, [*wired.parts.test_imports, *more])
     call = _made_settings(text)
     if call is None:
@@ -234,18 +242,6 @@ def _made_settings(text: str) -> ast.Call | None:
             if isinstance(last, ast.Return) and isinstance(last.value, ast.Call) and not last.value.args:
                 return last.value
     return None
-
-
-def _with_settings_fixture(text: str, wanted: tuple[str, str]) -> tuple[str, list[str]]:
-    module, kind = wanted
-    package = re.search(r"^from ([\w.]+)\.application import", text, re.MULTILINE)
-    found = re.search(r"\bsettings: (\w+)", text)
-    if not found or not package:
-        raise NoPlaceError(f"the fixture `settings` makes {kind}")
-    if found[1] != kind:
-        text = re.sub(rf"^from [\w.]+ import {found[1]}\n", "", text, flags=re.MULTILINE)
-        text = re.sub(rf"\b{found[1]}\b", kind, text)
-    return text, [f"from {package[1]}.{module} import {kind}"]
 
 
 def app_settings(wired: Wiring) -> str:
