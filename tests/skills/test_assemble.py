@@ -122,7 +122,10 @@ def everything(workspace_at, tmp_path_factory):
     root = tmp_path_factory.mktemp("all") / "shop"
     done = run("--with", ",".join(LIBRARY.blocks), "shop/src/online_shop", cwd=root.parent)
     assert done.returncode == 0, done.stderr
-    for line in ("made the first migration", "required environment: DATABASE_URL SECRET_KEY UPLOAD_DIR"):
+    for line in (
+        "made the migration src/migrations/versions/",
+        "required environment: DATABASE_URL SECRET_KEY UPLOAD_DIR",
+    ):
         assert line in done.stdout
     return workspace_at(root)
 
@@ -245,6 +248,18 @@ def test_a_second_set_extends_an_app_that_is_as_it_was_assembled(tmp_path):
     assert snapshot(tmp_path / "one") == snapshot(tmp_path / "two")
 
 
+def test_blocks_that_come_later_get_a_migration(workspace_at, tmp_path):
+    assert "migrations/versions/" in run("--with", "migrations", "app", cwd=tmp_path).stdout
+    done = run("--with", "auth", "app", cwd=tmp_path)
+    assert re.search(r"made the migration migrations/versions/\w+_add_auth", done.stdout), done.stdout
+    assert "migration" not in run("--with", "auth,fields", "app", cwd=tmp_path).stdout
+    workspace = workspace_at(tmp_path)
+    some = ["tests/test_user_routes.py", "tests/test_migrations.py"]
+    assert "4 passed" in workspace.check("-m", "pytest", "-q", "-p", "no:cacheprovider", *some)
+    workspace.check("-m", "ruff", "check", "--no-cache", ".")
+    workspace.check("-m", "ruff", "format", "--no-cache", "--check", ".")
+
+
 def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert text.count(old) == 1
@@ -281,7 +296,8 @@ def test_wire_puts_the_parts_into_changed_files(workspace_at, edited):
     assert "LIMIT = 9" in (edited / "app/throttle.py").read_text()
     edit(edited / "app/throttle.py", "LIMIT = 9", "LIMIT = 5")
     workspace = workspace_at(edited)
-    assert "passed" in workspace.check("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    some = ["tests/test_files.py", "tests/test_user_routes.py"]
+    assert "passed" in workspace.check("-m", "pytest", "-q", "-p", "no:cacheprovider", *some)
     workspace.check("-m", "ruff", "check", "--no-cache", ".")
     workspace.check("-m", "ruff", "format", "--no-cache", "--check", ".")
     again = run("--with", "uploads", "--wire", "app", cwd=edited)

@@ -20,7 +20,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 from assembly.blocks import AssemblyError, Library, expand, read_library  # noqa: E402
-from assembly.install import first_migration, install  # noqa: E402
+from assembly.install import install, next_migration  # noqa: E402
 from assembly.plan import Plan, find_place, make_plan  # noqa: E402
 
 SKILLS = Path(__file__).resolve().parents[2]
@@ -91,8 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"assemble.py: {error}", file=sys.stderr)
         return 2
     print("\n".join(report(plan, dry=given.dry_run)))
-    if plan.migrations and not given.dry_run:
-        print(f"  {first_migration(plan)}")
+    if not given.dry_run:
+        for line in next_migration(plan):
+            print(f"  {line}")
     return 0
 
 

@@ -44,6 +44,7 @@ class Declared:
 
     needs: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
+    dev_requirements: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     state: tuple[str, ...] = ()
     make: tuple[str, ...] = ()
@@ -69,6 +70,7 @@ class Block:
     source: Source
     declared: Declared = Declared()
     instead: Mapping[str, Source] = field(default_factory=dict)
+    is_module: bool = True  # else it is nothing but the files that it declares
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,9 @@ class Library:
     names: Mapping[str, tuple[str, ...]]
     packages: Mapping[str, str | None]  # top-level module -> requirement, or None where another package brings it
     project: Path  # where pyproject.toml and tests/conftest.py stand
+
+
+NOTHING = Source("", "", {}, frozenset(), frozenset(), {}, router=False)
 
 
 def read_source(text: str, path: Path) -> Source:
@@ -171,9 +176,13 @@ def read_library(skills: Path) -> Library:
         for name, members in table.get("names", {}).items():
             names[name] = (*names.get(name, ()), *members)
         for name, given in table.get("blocks", {}).items():
-            if name not in blocks or blocks[name].folder != path.parent:
+            declared = _declared(path, name, given)
+            if name not in blocks and declared.files:
+                blocks[name] = _of_files(path, name, declared)
+            elif name not in blocks or blocks[name].folder != path.parent:
                 raise AssemblyError(f"{path}: declares {name}, but there is no {name}.py beside it")
-            blocks[name] = _with_declaration(blocks[name], _declared(path, name, given))
+            else:
+                blocks[name] = _with_declaration(blocks[name], declared)
     for name in sorted({member for members in names.values() for member in members} - set(blocks)):
         raise AssemblyError(f"names in blocks.json: {name} is no block")
     return Library(blocks, names, packages, blocks[APP].folder)
@@ -205,6 +214,13 @@ def _declared(path: Path, name: str, given: Mapping[str, Any]) -> Declared:
         else:
             values[key] = tuple(value)
     return Declared(**values)
+
+
+def _of_files(path: Path, name: str, declared: Declared) -> Block:
+    """A block without a module in the package; what it is, its first file says."""
+    first = path.parent / declared.files[0]
+    about = read_source(first.read_text("utf-8"), first).about
+    return Block(name, path.parent.parent.name, path.parent, replace(NOTHING, about=about), declared, is_module=False)
 
 
 def _with_declaration(block: Block, declared: Declared) -> Block:

@@ -61,11 +61,11 @@ def build(library: Library, choice: Choice, place: Place, *, whole: bool) -> dic
     """The content of every file for this choice; `whole` with the app's own files and tests."""
     wired = wiring(library, choice)
     made = {place.package / "__init__.py": ""}
-    made |= {place.package / f"{name}.py": source.text for name, source in choice.sources.items()}
+    for name, source in choice.sources.items():
+        if choice.blocks[name].is_module:
+            made[place.package / f"{name}.py"] = source.text
     for block in choice.blocks.values():
-        for file in _files(block):
-            inside = file.relative_to(block.folder)
-            made[place.beside / inside] = _renamed(file.read_text("utf-8"), place)
+        made |= {_goes_to(file, block, place): _renamed(file.read_text("utf-8"), place) for file in _files(block)}
     application = place.package / APPLICATION
     if application in made:
         made[application] = wire_application(made[application], wired)
@@ -81,6 +81,11 @@ def _files(block: Block) -> Iterator[Path]:
         path = block.folder / name
         found = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
         yield from (each for each in found if "__pycache__" not in each.parts)
+
+
+def _goes_to(file: Path, block: Block, place: Place) -> Path:
+    inside = file.relative_to(block.folder)
+    return (place.root if inside.parts[0] == "tests" else place.beside) / inside
 
 
 def _project_files(library: Library, choice: Choice, wired: Wiring, place: Place) -> dict[Path, str]:
@@ -100,6 +105,8 @@ def _project(text: str, wired: Wiring, place: Place) -> str:
     package = place.package.relative_to(place.root).as_posix()
     dependencies = "".join(f"    {json.dumps(line)},\n" for line in wired.requirements)
     text = re.sub(r"(?ms)^dependencies = \[\n.*?^\]", f"dependencies = [\n{dependencies}]", text)
+    for line in wired.parts.dev_requirements:
+        text = re.sub(r"(?m)^(dev = \[.*)\]$", rf"\g<1>, {json.dumps(line)}]", text)
     text = text.replace('known-first-party = ["app"]', f'known-first-party = ["{place.name.partition(".")[0]}"]')
     text = text.replace('files = ["app", "tests"]', f'files = ["{package}", "tests"]')
     return text.replace('pythonpath = ["."]', f'pythonpath = ["{path}"]')
@@ -132,7 +139,8 @@ class Plan:
     wired: Wiring
     hints: tuple[str, ...]
     whole: bool
-    migrations: Path | None  # the empty folder that waits for a first migration
+    migrations: Path | None  # the folder where a migration for new tables belongs
+    message: str  # what that migration is called
 
 
 def make_plan(library: Library, wanted: Sequence[str], place: Place, *, force: bool, wire: bool) -> Plan:
@@ -149,7 +157,7 @@ def make_plan(library: Library, wanted: Sequence[str], place: Place, *, force: b
     tests_fit = _tests_fit(place)
     changes, hints = [], []
     for path, text in made.items():
-        if path.parent == place.root / "tests" and not tests_fit:
+        if not tests_fit and path.parent == place.root / "tests" and path.name.startswith(("test_", "conftest")):
             continue
         assembled = {files[path] for files in before if path in files}
         change = _change(path, text, assembled, force=force and path.name != PYPROJECT)
@@ -163,11 +171,18 @@ def make_plan(library: Library, wanted: Sequence[str], place: Place, *, force: b
     if not whole:
         hints += _by_hand(wiring(library, asked))
     in_order = tuple(_in_order(changes, place))
-    return Plan(place, in_order, wiring(library, choice), tuple(hints), whole, _first(choice, place))
+    versions = _versions(choice, changes, place)
+    message = f"add {', '.join(wanted)}" if versions and any(versions.glob("*.py")) else "first"
+    return Plan(place, in_order, wiring(library, choice), tuple(hints), whole, versions, message)
 
 
 def _present(library: Library, place: Place) -> set[str]:
-    return {path.stem for path in place.package.glob("*.py")} & set(library.blocks)
+    """The blocks that are in the package; those without a module by their files."""
+    modules = {path.stem for path in place.package.glob("*.py")} & set(library.blocks)
+    others = (block for block in library.blocks.values() if not block.is_module)
+    return modules | {
+        block.name for block in others if all(_goes_to(file, block, place).exists() for file in _files(block))
+    }
 
 
 def _earlier(place: Place, present: set[str]) -> Iterator[set[str]]:
@@ -277,8 +292,7 @@ def _in_order(changes: Iterable[Change], place: Place) -> list[Change]:
     return sorted(changes, key=order)
 
 
-def _first(choice: Choice, place: Place) -> Path | None:
-    if "migrations" not in choice.blocks:
-        return None
-    versions = place.beside / "migrations" / "versions"
-    return None if any(versions.glob("*.py")) else versions
+def _versions(choice: Choice, changes: Iterable[Change], place: Place) -> Path | None:
+    """Where a migration may be due: the app has migrations, and a module is new."""
+    is_due = any(change.kind == "new" and change.path.parent == place.package for change in changes)
+    return place.beside / "migrations" / "versions" if is_due and "migrations" in choice.blocks else None
