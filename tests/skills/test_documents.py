@@ -75,13 +75,12 @@ def test_python_in_documents_runs(notes, code):
 
 def test_commands_that_copy_make_a_service_that_passes_its_tests(workspace_at, tmp_path):
     """The assembling commands of all skills, one after the other in an empty folder, under bash."""
-    commands = []
-    for skill in SKILLS:
-        for block in re.findall(r"```bash\n(.*?)```", skill.read_text(), re.DOTALL):
-            if "assemble.py" in block:
-                commands.append(
-                    block.replace("${CLAUDE_SKILL_DIR}", str(skill.parent)).replace("python ", f"{PYTHON} ")
-                )
+    commands = [
+        block.replace("${CLAUDE_SKILL_DIR}", str(skill.parent)).replace("python ", f"{PYTHON} ")
+        for skill in SKILLS
+        for block in re.findall(r"```bash\n(.*?)```", skill.read_text(), re.DOTALL)
+        if "/scripts/assemble.py" in block
+    ]
     assert len(commands) >= 4
     script = tmp_path / "assemble.sh"
     script.write_text("set -e\n" + "".join(commands))
