@@ -26,7 +26,7 @@ class Module:
 
     def is_ignored(self, line: int, rule: str) -> bool:
         found = re.search(r"# upgrade: ignore\[([\w, -]+)\]", self.lines[line - 1] if line <= len(self.lines) else "")
-        return bool(found) and rule in re.split(r"[, ]+", found[1])
+        return found is not None and rule in re.split(r"[, ]+", found[1])
 
 
 @dataclass
@@ -141,16 +141,15 @@ def walk(module: Module, code: Code) -> Iterator[Seen]:
     """Every node of a file with what the variables of its function and of the file are."""
     start = Seen(module.tree, {}, module, code)
     variables = _imported_instances(module, code) | _assigned(module.tree.body, start)
-    yield from _walk(module.tree, variables, module, code)
-
-
-def _walk(node: ast.AST, variables: Mapping[str, str], module: Module, code: Code) -> Iterator[Seen]:
-    yield Seen(node, variables, module, code)
-    if isinstance(node, Function):
-        seen = Seen(node, variables, module, code)
-        variables = {**variables, **_arguments(node, seen), **_assigned(node.body, seen)}
-    for child in ast.iter_child_nodes(node):
-        yield from _walk(child, variables, module, code)
+    # A stack: generated code is nested deeper than Python recurses.
+    waiting: list[tuple[ast.AST, Mapping[str, str]]] = [(module.tree, variables)]
+    while waiting:
+        node, inside = waiting.pop()
+        seen = Seen(node, inside, module, code)
+        yield seen
+        if isinstance(node, Function):
+            inside = {**inside, **_arguments(node, seen), **_assigned(node.body, seen)}
+        waiting += [(child, inside) for child in reversed(list(ast.iter_child_nodes(node)))]
 
 
 def _imported_instances(module: Module, code: Code) -> dict[str, str]:

@@ -150,18 +150,22 @@ def has_config_class(seen: Seen) -> bool:
     )
 
 
-def is_text_starting(*starts: str) -> Test:
-    """A text in code; docstrings stand in expressions of their own and are told apart by their length."""
+DRIVERS = {"asyncpg", "psycopg", "psycopg2", "aiopg"}
+
+
+def is_url(scheme: str) -> Test:
+    """A URL of the scheme in code that uses SQLAlchemy, outside modules that talk to a driver themselves."""
 
     def test(seen: Seen) -> bool:
         node = seen.node
-        return (
-            isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and node.value.startswith(starts)
-            and not re.search(r"\s", node.value)
-            and "sqlalchemy" in seen.code.imported
-        )
+        if isinstance(node, ast.JoinedStr) and node.values and isinstance(node.values[0], ast.Constant):
+            is_one = str(node.values[0].value).startswith(scheme)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            # More than the scheme, else it is compared with or replaced; and no sentence.
+            is_one = re.fullmatch(rf"{scheme}\S+", node.value) is not None
+        else:
+            return False
+        return is_one and "sqlalchemy" in seen.code.imported and not DRIVERS & _tops(seen)
 
     return test
 
@@ -191,76 +195,64 @@ def walks_routes(seen: Seen) -> bool:
 def _yields(node: Function) -> Iterator[ast.stmt]:
     """The statements of a generator that hold its yield, from outside to inside."""
     for statement in ast.walk(node):
-        if isinstance(statement, ast.stmt) and statement is not node and not isinstance(statement, Function):
-            if any(isinstance(each, ast.Yield) for each in ast.walk(statement)):
-                yield statement
+        is_inner = isinstance(statement, ast.stmt) and not isinstance(statement, Function)
+        if is_inner and any(isinstance(each, ast.Yield) for each in ast.walk(statement)):
+            yield statement
 
 
 def commits_late(seen: Seen) -> bool:
     """`Depends(get_session)` without a scope, where that generator commits after its yield."""
-    node = seen.node
-    if not isinstance(node, ast.Call) or seen.name(node.func) not in (
-        "fastapi.Depends",
-        "fastapi.param_functions.Depends",
-    ):
-        return False
-    if keyword_value(node, "scope") is not None or not node.args:
-        return False
-    function = _function(node.args[0], seen)
+    function = _dependency(seen)
     return function is not None and _commits_after_yield(function)
+
+
+def _dependency(seen: Seen) -> Function | None:
+    """The function of `Depends(function)`, where it has no scope."""
+    node = seen.node
+    if not isinstance(node, ast.Call) or seen.name(node.func) != "fastapi.Depends" or not node.args:
+        return None
+    return None if keyword_value(node, "scope") else _function(node.args[0], seen)
 
 
 def _function(node: ast.expr, seen: Seen) -> Function | None:
     """The function that a name means, in this file or in the one that it is imported from."""
     if not isinstance(node, ast.Name):
         return None
-    origin = seen.module.names.get(node.id, "")
-    stem, name = (origin.rpartition(".")[0].rpartition(".")[2], origin.rpartition(".")[2]) if origin else ("", node.id)
-    modules = [module for module in seen.code.modules if module.path.stem == stem] if stem else [seen.module]
-    found = [
-        each for module in modules for each in module.tree.body if isinstance(each, Function) and each.name == name
-    ]
-    return found[0] if found else None
+    where, _, name = seen.module.names.get(node.id, node.id).rpartition(".")
+    stem = where.rpartition(".")[2]
+    modules = [each for each in seen.code.modules if each.path.stem == stem] if where else [seen.module]
+    bodies = (statement for module in modules for statement in module.tree.body)
+    return next((each for each in bodies if isinstance(each, Function) and each.name == name), None)
 
 
 def _commits_after_yield(node: Function) -> bool:
-    lines = [each.lineno for each in ast.walk(node) if isinstance(each, ast.Yield)]
-    if not lines:
-        return False
-    for each in ast.walk(node):
-        if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute):
-            if each.func.attr == "commit" and each.lineno > max(lines):
-                return True
-            # `async with session.begin(): yield` commits at its end.
-    return any(
-        isinstance(statement, ast.With | ast.AsyncWith)
-        and any(
-            isinstance(item.context_expr, ast.Call)
-            and isinstance(item.context_expr.func, ast.Attribute)
-            and item.context_expr.func.attr == "begin"
-            for item in statement.items
-        )
+    yields = [each.lineno for each in ast.walk(node) if isinstance(each, ast.Yield)]
+    commits = [each.lineno for each in ast.walk(node) if isinstance(each, ast.Call) and _is_method(each, "commit")]
+    # `async with session.begin(): yield` commits at its end.
+    begun = [
+        item
         for statement in _yields(node)
-    )
+        if isinstance(statement, ast.With | ast.AsyncWith)
+        for item in statement.items
+        if isinstance(item.context_expr, ast.Call) and _is_method(item.context_expr, "begin")
+    ]
+    return bool(yields) and (bool(begun) or max(commits, default=0) > max(yields))
+
+
+def _is_method(call: ast.Call, name: str) -> bool:
+    return isinstance(call.func, ast.Attribute) and call.func.attr == name
 
 
 def swallows(seen: Seen) -> bool:
     """A dependency whose `except` around the yield ends without raising."""
-    node = seen.node
-    if not isinstance(node, ast.Call) or seen.name(node.func) != "fastapi.Depends" or not node.args:
-        return False
-    function = _function(node.args[0], seen)
-    if function is None:
-        return False
-    for statement in _yields(function):
-        in_body = isinstance(statement, ast.Try) and any(
-            isinstance(each, ast.Yield) for part in statement.body for each in ast.walk(part)
-        )
-        if in_body and isinstance(statement, ast.Try):
-            for handler in statement.handlers:
-                if not any(isinstance(each, ast.Raise) for each in ast.walk(handler)):
-                    return True
-    return False
+    function = _dependency(seen)
+    tries = [each for each in _yields(function) if isinstance(each, ast.Try)] if function else []
+    return any(
+        not any(isinstance(each, ast.Raise) for each in ast.walk(handler))
+        for statement in tries
+        if any(isinstance(each, ast.Yield) for part in statement.body for each in ast.walk(part))
+        for handler in statement.handlers
+    )
 
 
 def sends_untyped_json(seen: Seen) -> bool:
@@ -363,8 +355,8 @@ RULES: tuple[Rule, ...] = (
          "a dependency whose `except` around its yield raises nothing makes the request a 500", "end it with `raise`",
          swallows),
     Rule("late-commit", "fastapi", "0.118", "changed",
-         "what stands after a dependency's yield runs after the answer is sent: the client has a 201 before the commit, "
-         "and keeps it when the commit fails",
+         "what stands after a dependency's yield runs after the answer is sent: the client has a 201 before "
+         "the commit, and keeps it when the commit fails",
          'Depends(..., scope="function") (0.121), or commit in the endpoint', commits_late),
     Rule("pydantic-v1", "fastapi", "0.126", "breaks", "models of pydantic.v1 are refused", "move them to Pydantic 2",
          uses("pydantic.v1*")),
@@ -426,7 +418,7 @@ RULES: tuple[Rule, ...] = (
          _status(list(OLD_STATUS.values()))),
     Rule("removed-registration", "starlette", "1.0", "breaks",
          "add_event_handler, route, websocket_route and the like are gone", "lifespan=; the verbs' decorators; Route",
-         calls(*methods(APP, "add_event_handler", "route", "add_websocket_route_decorator"),
+         calls(*methods(APP, "add_event_handler", "route"),
                *methods("starlette.applications.Starlette", "on_event", "add_event_handler", "route",
                         "websocket_route", "middleware", "exception_handler"))),
     Rule("starlette-startup", "starlette", "1.0", "breaks", "Starlette(on_startup=, on_shutdown=) is gone", "lifespan=",
@@ -436,7 +428,7 @@ RULES: tuple[Rule, ...] = (
          calls(*methods("fastapi.templating.Jinja2Templates", "TemplateResponse"),
                *methods("starlette.templating.Jinja2Templates", "TemplateResponse"), when=first_is_text)),
     Rule("cors-reflects", "starlette", "1.0", "changed",
-         'CORS for "*" with credentials names the caller\'s origin in every answer: any site reads with the user\'s cookies',
+         'CORS for "*" with credentials names the caller\'s origin in every answer: any site reads with its cookies',
          "list the origins, or allow_credentials=False", reflects_origins),
     Rule("testclient-httpx2", "starlette", "1.2", "warns", "TestClient wants httpx2, which is not installed",
          "install httpx2", uses("fastapi.testclient*", "starlette.testclient*"), also=("httpx2", "")),
@@ -453,7 +445,7 @@ RULES: tuple[Rule, ...] = (
          "model_config = ConfigDict(...)", has_config_class),
     Rule("field-regex", "pydantic", "2.0", "breaks", "Field(regex=) is gone", "pattern=",
          calls("pydantic.Field", "pydantic.constr", keyword="regex")),
-    Rule("model-methods", "pydantic", "2.0", "warns", ".dict(), .json(), .copy() and parse_obj of models are deprecated",
+    Rule("model-methods", "pydantic", "2.0", "warns", ".dict(), .json(), .copy(), parse_obj of models are deprecated",
          "model_dump, model_dump_json, model_copy, model_validate",
          calls(*methods(MODEL, "dict", "json", "copy", "parse_obj", "parse_raw"))),
     Rule("experimental-missing", "pydantic", "2.14", "warns", "MISSING is no longer experimental",
@@ -467,13 +459,13 @@ RULES: tuple[Rule, ...] = (
          calls("sqlalchemy.select", "sqlalchemy.sql.select", when=first_is_list)),
     Rule("declarative-base", "sqlalchemy", "2.0", "warns", "sqlalchemy.ext.declarative has moved",
          "class Base(DeclarativeBase)", uses("sqlalchemy.ext.declarative.declarative_base")),
-    Rule("engine-execute", "sqlalchemy", "2.0", "breaks", "engine.execute() is gone", "with engine.begin() as connection",
+    Rule("engine-execute", "sqlalchemy", "2.0", "breaks", "engine.execute() is gone", "with engine.begin()",
          calls(*methods("sqlalchemy.create_engine", "execute"))),
     Rule("postgresql-driver", "sqlalchemy", "2.1", "changed",
-         "postgresql:// means psycopg 3, no longer psycopg2; in create_async_engine it no longer fails and is not asyncpg",
-         "name the driver: postgresql+asyncpg://, postgresql+psycopg://", is_text_starting("postgresql://")),
+         "postgresql:// means psycopg 3, no longer psycopg2; in create_async_engine it is psycopg, not asyncpg",
+         "name the driver: postgresql+asyncpg://, postgresql+psycopg://", is_url("postgresql://")),
     Rule("postgres-scheme", "sqlalchemy", "1.4", "breaks", "postgres:// is no name of a database: NoSuchModuleError",
-         "postgresql+asyncpg://", is_text_starting("postgres://")),
+         "postgresql+asyncpg://", is_url("postgres://")),
     Rule("greenlet", "sqlalchemy", "2.1", "breaks", "sqlalchemy.ext.asyncio needs greenlet, which is not installed",
          "install sqlalchemy[asyncio]", uses("sqlalchemy.ext.asyncio", "sqlalchemy.ext.asyncio.*"),
          also=("greenlet", "")),
@@ -484,7 +476,7 @@ RULES: tuple[Rule, ...] = (
          calls("httpx2.AsyncClient", "httpx2.Client", keyword="app")),
     Rule("client-proxies", "httpx", "0.28", "breaks", "proxies= is gone", "proxy=, or mounts=",
          calls("httpx.AsyncClient", "httpx.Client", *(f"httpx.{verb}" for verb in VERBS), keyword="proxies")),
-    Rule("two-httpx", "httpx2", "2.0", "breaks", "exceptions of httpx2 are not those of httpx: this handler misses them",
+    Rule("two-httpx", "httpx2", "2.0", "breaks", "exceptions of httpx2 are none of httpx: this handler misses them",
          "except httpx2....", catches_httpx_of_httpx2),
     Rule("patched-httpx", "httpx2", "2.0", "breaks", "respx and pytest-httpx patch httpx only",
          "httpx2.MockTransport", patches_httpx_only),
