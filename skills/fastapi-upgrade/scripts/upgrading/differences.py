@@ -194,10 +194,8 @@ def walks_routes(seen: Seen) -> bool:
 
 def _yields(node: Function) -> Iterator[ast.stmt]:
     """The statements of a generator that hold its yield, from outside to inside."""
-    for statement in ast.walk(node):
-        is_inner = isinstance(statement, ast.stmt) and not isinstance(statement, Function)
-        if is_inner and any(isinstance(each, ast.Yield) for each in ast.walk(statement)):
-            yield statement
+    inner = [each for each in ast.walk(node) if isinstance(each, ast.stmt) and not isinstance(each, Function)]
+    yield from (each for each in inner if any(isinstance(part, ast.Yield) for part in ast.walk(each)))
 
 
 def commits_late(seen: Seen) -> bool:
