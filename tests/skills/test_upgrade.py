@@ -279,7 +279,9 @@ USED = {
     "route-tree": "\nrouter = APIRouter()\n@router.get('/x')\ndef f() -> int: return 1\napp.include_router(router)\n"
     "paths = [route.path for route in app.routes]",
     "template-response": "\nf(None)",
-    "orjson-response": "\nORJSONResponse({})",
+    # With a stand-in for orjson, which is not at hand.
+    "orjson-response": "\nimport fastapi.responses\nclass orjson:\n    OPT_NON_STR_KEYS = OPT_SERIALIZE_NUMPY = 0\n"
+    "    dumps = staticmethod(lambda *a, **k: b'')\nfastapi.responses.orjson = orjson\nORJSONResponse({})",
 }
 
 
