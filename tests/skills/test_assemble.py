@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import assemble as command
 import pytest
@@ -62,9 +63,21 @@ ENVIRONMENT = {"DATABASE_URL": "sqlite+aiosqlite:///:memory:", "LOG_LEVEL": "ERR
 
 
 def values(choice: blocks.Choice) -> dict[str, str]:
-    """Something for each setting without a default."""
-    required = wiring.wiring(LIBRARY, choice).required
-    return {name.upper(): f"/nowhere/{'x' * 32}" for name in required} | ENVIRONMENT
+    """The variables for the settings without a default, as the declarations for tests make them."""
+    wired = wiring.wiring(LIBRARY, choice)
+    known: dict[str, Any] = {"tmp_path": Path("/nowhere")}
+    imports = [each for each in wired.parts.test_imports if "live_server" not in each]
+    exec("\n".join(imports), known)  # noqa: S102  our own files
+    made = {name.upper(): text_of(eval(value, known)) for name, value in wired.parts.test_settings}  # noqa: S307
+    made |= ENVIRONMENT
+    assert {name.upper() for name in wired.required} <= set(made), "test_settings has no value for one of these"
+    return made
+
+
+def text_of(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(text_of(item) for item in value)
+    return str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
 
 
 def load(workspace, names: dict[str, blocks.Choice]) -> None:
@@ -452,10 +465,10 @@ def test_parts_of_middleware_and_the_lifespan_are_put_in(tmp_path, skills, works
         'async def test_it_was_closed() -> None:\n    assert ended == ["open", "stopped"]\n'
     )
     declared = {
-        "imports": ["from .extra import ExtraMiddleware, opened"],
+        "imports": ["from contextlib import suppress", "from .extra import ExtraMiddleware, opened"],
         "state": ['app.state.first = "none"'],
         "make": ['app.state.first = "made"'],
-        "during": ['opened("open") as app.state.second'],
+        "during": ['opened("open") as app.state.second', "with suppress(ValueError)"],
         "stop": ['extra.ended.append("stopped")'],
         "middleware": [{"add": "app.add_middleware(ExtraMiddleware)", "outside": "CatchAllMiddleware"}],
         "cors_expose": ["X-Extra"],

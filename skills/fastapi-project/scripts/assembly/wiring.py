@@ -121,15 +121,20 @@ def _before(text: str, pattern: str, line: str) -> str:
 
 
 def _during(text: str, items: Sequence[str]) -> str:
-    """Wrap the `yield` of the lifespan."""
-    missing = [item for item in items if item not in text]
+    """Wrap the `yield` of the lifespan; items that begin with `with ` are no async ones and stand inside the others."""
+    missing = [item for item in items if item.removeprefix("with ") not in text]
     if not missing:
         return text
     found = re.search(r"^( *)yield\n", text, re.MULTILINE)
     if not found:
-        raise NoPlaceError(f"async with {', '.join(missing)}: around the lifespan's yield")
-    block = listed(f"{found[1]}async with ", missing, ":", ("(", ")"))
-    return f"{text[: found.start()]}{block}\n{found[1]}    yield\n{text[found.end() :]}"
+        raise NoPlaceError(f"around the lifespan's yield: {', '.join(missing)}")
+    block, indent = "", found[1]
+    plain = [item.removeprefix("with ") for item in missing if item.startswith("with ")]
+    for word, some in (("async with", [item for item in missing if not item.startswith("with ")]), ("with", plain)):
+        if some:
+            block += listed(f"{indent}{word} ", some, ":", ("(", ")")) + "\n"
+            indent += "    "
+    return f"{text[: found.start()]}{block}{indent}yield\n{text[found.end() :]}"
 
 
 def _around(text: str, one: Middleware) -> str:

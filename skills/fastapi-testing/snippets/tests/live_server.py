@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, NoDecode
 
 from app import application
 
@@ -61,13 +61,21 @@ def serve(target: str, variables: Mapping[str, str], log: Path) -> Iterator[str]
 
 def environment(settings: BaseSettings) -> dict[str, str]:
     """The variables from which another process makes the same settings."""
-    return {name.upper(): _text(getattr(settings, name)) for name in settings.model_fields_set}
+    known = type(settings).model_fields
+    return {
+        # pydantic-settings reads a list as JSON, unless the field says that it decodes it itself.
+        name.upper(): _text(getattr(settings, name), commas=NoDecode in known[name].metadata)
+        for name in settings.model_fields_set
+    }
 
 
-def _text(value: object) -> str:
+def _text(value: object, *, commas: bool = False) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    return json.dumps(value) if isinstance(value, list | dict | bool) else str(value)
+    if isinstance(value, list):
+        texts = [_text(item) for item in value]
+        return ",".join(texts) if commas else json.dumps(texts)
+    return str(value)
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
