@@ -97,11 +97,11 @@ class Workspace:
         return done.stdout
 
     @contextmanager
-    def serve(self, workers: int = 1, **env: str) -> Iterator[Service]:
-        """Serve `app.main:app` with warnings as errors until the block is left."""
+    def serve(self, workers: int = 1, package: str = "app", **env: str) -> Iterator[Service]:
+        """Serve the app of `main.py` with warnings as errors until the block is left."""
         port = _free_port()
         output = self.path.parent / f"log-{secrets.token_hex(4)}"
-        command = [str(PYTHON), "-W", "error", "-m", "uvicorn", "app.main:app", "--port", str(port)]
+        command = [str(PYTHON), "-W", "error", "-m", "uvicorn", f"{package}.main:app", "--port", str(port)]
         with output.open("wb") as out:
             process = subprocess.Popen(
                 [*command, "--workers", str(workers)],
@@ -167,6 +167,12 @@ def _block(name: str) -> Path:
     found = list(SKILLS.glob(f"*/snippets/{name}.py"))
     assert len(found) == 1, f"{name}: {found}"
     return found[0]
+
+
+@pytest.fixture(scope="session")
+def workspace_at() -> Callable[..., Workspace]:
+    """`workspace_at(folder, SECRET_KEY=...)`: a folder that something else has filled."""
+    return lambda folder, **env: Workspace(folder, env)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the skills and the agent say in Markdown: sizes, links, and code that runs."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SKILLS = sorted((ROOT / "skills").glob("*/SKILL.md"))
 AGENTS = sorted((ROOT / "agents").glob("*.md"))
 DOCUMENTS = [*SKILLS, *sorted((ROOT / "skills").glob("*/references/*.md"))]
+PYTHON = ROOT / ".venv-service" / "bin" / "python"
 CHARACTERS_PER_TOKEN = 3.5
 
 
@@ -71,21 +73,20 @@ def test_python_in_documents_runs(notes, code):
         notes.check("-W", "error", "-c", code, DATABASE_URL="sqlite+aiosqlite:///:memory:", LOG_LEVEL="ERROR")
 
 
-def test_commands_that_copy_make_a_service_that_passes_its_tests(assemble, tmp_path):
-    """The copying commands of both skills, in an empty folder, under bash."""
-    workspace = type(assemble())(tmp_path)
-    copying = []
-    for name in ("fastapi-project", "fastapi-database"):
-        text = (ROOT / "skills" / name / "SKILL.md").read_text()
-        (block,) = [code for code in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) if "cp " in code]
-        copying.append(block.replace("${CLAUDE_SKILL_DIR}", str(ROOT / "skills" / name)))
-    copying.append(
-        (ROOT / "skills/fastapi-database/references/migrations.md").read_text().split("```bash\n")[1].split("```")[0]
-    )
-    script = tmp_path / "copy.sh"
-    script.write_text("set -e\n" + "".join(copying))
-    workspace.check("-c", f"import subprocess; subprocess.run(['bash', '{script}'], check=True)")
+def test_commands_that_copy_make_a_service_that_passes_its_tests(workspace_at, tmp_path):
+    """The assembling commands of all skills, one after the other in an empty folder, under bash."""
+    commands = [
+        block.replace("${CLAUDE_SKILL_DIR}", str(skill.parent)).replace("python ", f"{PYTHON} ")
+        for skill in SKILLS
+        for block in re.findall(r"```bash\n(.*?)```", skill.read_text(), re.DOTALL)
+        if "/scripts/assemble.py" in block
+    ]
+    assert len(commands) >= 4
+    script = tmp_path / "assemble.sh"
+    script.write_text("set -e\n" + "".join(commands))
+    subprocess.run(["bash", script.name], cwd=tmp_path, check=True, capture_output=True)
     script.unlink()
+    workspace = workspace_at(tmp_path)
     assert "await upgrade(" in (tmp_path / "app" / "application.py").read_text()
-    (tmp_path / "migrations" / "versions").mkdir(exist_ok=True)
-    assert "2 passed" in workspace.check("-W", "error", "-m", "pytest", "-q")
+    some = ["tests/test_health.py", "tests/test_user_routes.py", "tests/test_share_links.py"]
+    assert "passed" in workspace.check("-W", "error", "-m", "pytest", "-q", *some)

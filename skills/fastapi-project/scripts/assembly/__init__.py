@@ -1,0 +1,1 @@
+"""What assemble.py does, step by step: blocks -> wiring -> plan -> install."""
