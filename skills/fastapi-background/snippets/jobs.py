@@ -26,7 +26,8 @@ from .database import Base, utc_now
 
 log = structlog.get_logger(__name__)
 
-MAX_ATTEMPTS = 8
+# Over about five hours.
+MAX_ATTEMPTS = 16
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(hours=1)
 # How much longer than its time limit a job belongs to its worker: for the commit, and for clocks that differ.
@@ -241,7 +242,7 @@ class Worker:
 
 def wait_after(attempt: int) -> timedelta:
     """Doubles from FIRST_WAIT to LONGEST_WAIT; by chance up to half of it less, so that retries spread."""
-    full = min(FIRST_WAIT * 2 ** min(attempt - 1, 20), LONGEST_WAIT)
+    full = min(FIRST_WAIT * (1 << min(attempt - 1, 20)), LONGEST_WAIT)
     return full * secrets.SystemRandom().uniform(0.5, 1)
 
 
@@ -269,7 +270,7 @@ async def _claim(db: AsyncSession, kinds: tuple[str, ...], lease: timedelta) -> 
         .execution_options(synchronize_session=False)
     )
     row = (await db.execute(taken)).one_or_none()
-    return row and Claim(row.id, row.kind, row.payload, row.attempts, token, row.request_id)
+    return None if row is None else Claim(row.id, row.kind, row.payload, row.attempts, token, row.request_id)
 
 
 async def _finish(db: AsyncSession, job: Claim) -> None:

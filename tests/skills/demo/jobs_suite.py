@@ -57,7 +57,7 @@ async def notes(sessions: Sessions) -> int:
 
 
 async def until(holds: Callable) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 20
     while not await holds():
         assert time.monotonic() < deadline, "it did not come about"
         await asyncio.sleep(0.01)
