@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import httpx2
 from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
+from sqlalchemy import delete
 
 from .database import DB
 from .errors import Conflict
@@ -61,3 +62,8 @@ async def working(app: FastAPI) -> AsyncIterator[None]:
         sender = WebhookSender(app.state.settings, client)
         async with Worker(app.state.sessionmaker, {KIND: sender.deliver}, poll_s=0.05):
             yield
+
+
+@router.delete("/titles/{title}", status_code=204)
+async def free_title(title: str, db: DB) -> None:
+    await db.execute(delete(Note).where(Note.title == title))
