@@ -194,13 +194,14 @@ async def test_the_reader_outlives_a_database_that_is_away(
     sessions: Sessions, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = await opened(feed)
-    stored, failures = feed._stored, 0
+    stored, failures, failed = feed._stored, 0, asyncio.Event()
 
     async def flaky(*arguments) -> list:
         nonlocal failures
         if failures < 3:
             failures += 1
             raise OSError("away")
+        failed.set()
         return await stored(*arguments)
 
     # Before it reads, the stream itself asks for what is stored.
@@ -208,7 +209,6 @@ async def test_the_reader_outlives_a_database_that_is_away(
     await asyncio.sleep(0.1)
     monkeypatch.setattr(feed, "_stored", flaky)
     async with asyncio.timeout(20):
-        while failures < 3:
-            await asyncio.sleep(0.01)
+        await failed.wait()
     await add(sessions, 1)
     assert await waiting == [1]
