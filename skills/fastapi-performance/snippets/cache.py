@@ -55,10 +55,10 @@ return redis.call('del', KEYS[2])
 RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
 
 
-def make_redis(url: str) -> Redis:
+def make_redis(url: str, *, limit_s: float = 0.5) -> Redis:
     """A client that fails fast: a cache that answers slowly is worse than none. With all connections busy it waits."""
-    limits = {"socket_timeout": 0.5, "socket_connect_timeout": 0.5, "retry": Retry(NoBackoff(), 0)}
-    return Redis.from_pool(BlockingConnectionPool.from_url(url, max_connections=50, timeout=0.5, **limits))
+    limits = {"socket_timeout": limit_s, "socket_connect_timeout": limit_s, "retry": Retry(NoBackoff(), 0)}
+    return Redis.from_pool(BlockingConnectionPool.from_url(url, max_connections=50, timeout=limit_s, **limits))
 
 
 def cache_key(name: str, *, user: uuid.UUID | int | str | None, **parts: object) -> str:

@@ -71,7 +71,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 async def redis(url: str) -> AsyncIterator[Redis]:
-    client = make_redis(url)
+    client = make_redis(url, limit_s=20)
     await client.flushall()
     yield client
     await client.aclose()
@@ -79,7 +79,7 @@ async def redis(url: str) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def cache(url: str) -> AsyncIterator[Cache]:
-    made = Cache(make_redis(url))
+    made = Cache(make_redis(url, limit_s=20))
     yield made
     await made.close()
 
@@ -121,7 +121,7 @@ async def test_values_do_not_end_together(redis: Redis, cache: Cache) -> None:
 
 async def test_of_many_at_once_one_makes_it(redis: Redis, url: str) -> None:
     make = Maker(takes_s=0.2)
-    caches = [Cache(make_redis(url)) for _ in range(3)]
+    caches = [Cache(make_redis(url, limit_s=20)) for _ in range(3)]
     found = await asyncio.gather(*(caches[number % 3].get(KEY, SUMMARY, make) for number in range(120)))
     assert make.calls == 1
     assert found == [Summary(orders=1)] * 120
@@ -260,7 +260,7 @@ async def test_it_works_again_after_an_outage(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(blocks, "PAUSE_S", 0.05)
     port, make = free_port(), Maker()
     with serve(port, tmp_path) as url:
-        cache = Cache(make_redis(url))
+        cache = Cache(make_redis(url, limit_s=20))
         for _ in range(2):
             assert await cache.get(KEY, SUMMARY, make) == Summary(orders=1)
     for number in (2, 3):
@@ -275,7 +275,7 @@ async def test_it_works_again_after_an_outage(tmp_path: Path, monkeypatch: pytes
 async def test_an_outage_while_it_is_made_loses_nothing(tmp_path: Path) -> None:
     make = Maker(takes_s=0.2)
     with serve(free_port(), tmp_path) as url:
-        cache = Cache(make_redis(url))
+        cache = Cache(make_redis(url, limit_s=20))
         task = asyncio.create_task(cache.get(KEY, SUMMARY, make))
         await make.started.wait()
     assert await task == Summary(orders=1)

@@ -46,7 +46,7 @@ async def change(user: str, request: Request, db: DB, tasks: BackgroundTasks) ->
 
 @asynccontextmanager
 async def caching(app: FastAPI) -> AsyncIterator[None]:
-    app.state.cache = Cache(make_redis(app.state.settings.redis_url))
+    app.state.cache = Cache(make_redis(app.state.settings.redis_url, limit_s=5))
     try:
         yield
     finally:
