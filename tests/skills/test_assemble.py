@@ -347,6 +347,7 @@ def test_another_package_gets_modules_and_is_told_the_rest(workspace_at, tmp_pat
     for folder in (package, package.parent):
         (folder / "__init__.py").write_text("")
     (package / "main.py").write_text("import fastapi\n\napp = fastapi.FastAPI()\n")
+    (package / "application.py").write_text("def run() -> None: ...\n")
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'billing'\n")
     before = snapshot(tmp_path)
     done = run("--with", "rate-limit,pagination", "billing/api", cwd=tmp_path)
@@ -354,7 +355,7 @@ def test_another_package_gets_modules_and_is_told_the_rest(workspace_at, tmp_pat
     after = snapshot(tmp_path)
     assert {name: after[name] for name in before} == before
     assert {"billing/api/rate_limit.py", "billing/api/pagination.py", "billing/api/errors.py"} <= set(after)
-    assert not {"billing/api/application.py", "tests/conftest.py"} & set(after)
+    assert not {"billing/api/health.py", "tests/conftest.py"} & set(after)
     assert "in the lifespan: app.state.limiter = make_limiter(settings.rate_limit_storage)" in done.stdout
     assert "limits>=5.8" in done.stdout
     program = "import billing.api.rate_limit, billing.api.pagination"
