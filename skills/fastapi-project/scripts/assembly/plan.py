@@ -147,7 +147,7 @@ def make_plan(library: Library, wanted: Sequence[str], place: Place, *, force: b
     """Decide about every file, and change none. Raises AssemblyError where a file of the package is in the way."""
     present = _present(library, place)
     is_new = not any(path.name != "__init__.py" for path in place.package.glob("*"))
-    whole = is_new or APPLICATION.removesuffix(".py") in present or bool({APP, "application"} & set(wanted))
+    whole = is_new or _is_assembled(place) or bool({APP, "application"} & set(wanted))
     asked = needed(library, [*wanted, APP] if whole else wanted)
     choice = choose(library, {*asked.blocks, *present}) if whole else asked
     made = build(library, choice, place, whole=whole)
@@ -174,6 +174,14 @@ def make_plan(library: Library, wanted: Sequence[str], place: Place, *, force: b
     versions = _versions(choice, changes, place)
     message = f"add {', '.join(wanted)}" if versions and any(versions.glob("*.py")) else "first"
     return Plan(place, in_order, wiring(library, choice), tuple(hints), whole, versions, message)
+
+
+def _is_assembled(place: Place) -> bool:
+    """Whether the package has an application.py of this kind, changed or not."""
+    path = place.package / APPLICATION
+    return (
+        path.is_file() and {"create_app", "ROUTERS", "lifespan"} <= read_source(path.read_text("utf-8"), path).defined
+    )
 
 
 def _present(library: Library, place: Place) -> set[str]:
@@ -250,11 +258,13 @@ def _offer(change: Change, wired: Wiring, place: Place, *, wire: bool) -> tuple[
 
 def _check_kept(changes: Sequence[Change], choice: Choice, place: Place) -> None:
     """A module that stays must have what the others import from it."""
-    for change in changes:
-        if change.kind != "kept" or change.path.parent != place.package:
-            continue
+    kept = [change for change in changes if change.kind == "kept" and change.path.parent == place.package]
+    ours = {
+        name: source for name, source in choice.sources.items() if name not in {change.path.stem for change in kept}
+    }
+    for change in kept:
         defined = read_source(change.text, change.path).defined
-        for name, source in choice.sources.items():
+        for name, source in ours.items():
             lacking = source.siblings.get(change.path.stem, frozenset()) - defined
             if lacking:
                 raise AssemblyError(
