@@ -1,0 +1,243 @@
+"""The files of a project: which there are, which one a dotted name leads to, which FastAPI they are for."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from .model import AuditError, Version
+from .source import Module
+
+SKIPPED = {"__pycache__", "node_modules", "venv", "env", "site-packages", "build", "dist"}
+# How many folders above a file may hold what it imports, or say that it belongs to a FastAPI project.
+CLIMB = 6
+# Packages whose own source is never read: the rules know them by name.
+KNOWN = frozenset(sys.stdlib_module_names) | {
+    "aiohttp", "alembic", "anyio", "argon2", "asyncpg", "bcrypt", "boto3", "celery", "fastapi", "fastapi_users", "httpx",
+    "httpx2", "jose", "jwt", "limits", "numpy", "pandas", "passlib", "psycopg", "psycopg2", "pwdlib", "pydantic",
+    "pydantic_settings", "pymongo", "pytest", "pytest_asyncio", "redis", "requests", "slowapi", "sqlalchemy", "sqlmodel",
+    "starlette", "structlog", "uvicorn",
+}  # fmt: skip
+MANIFESTS = ("pyproject.toml", "setup.cfg", "setup.py", "Pipfile", "uv.lock", "poetry.lock")
+LOCKED = re.compile(r'^name = "fastapi"\s*\nversion = "(\d+(?:\.\d+)*)', re.MULTILINE)
+PINNED = re.compile(r"""^[\s"']*fastapi(?:\[[^\]]*\])?\s*==\s*["']?(\d+(?:\.\d+)*)""", re.MULTILINE)
+PINNED_TABLE = re.compile(
+    r"""^fastapi\s*=\s*(?:\{[^}\n]*version\s*=\s*)?["'](?:==)?(\d+\.\d+(?:\.\d+)*)["']""", re.MULTILINE
+)
+NAMED = re.compile(r"(?<![\w-])fastapi(?![\w-])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Where the project defines a name: a function, a class, or an assignment."""
+
+    module: Module
+    node: ast.AST
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A file that can't be read as Python."""
+
+    path: Path
+    line: int
+    column: int
+    reason: str
+
+
+@dataclass
+class Project:
+    """Modules are read when they are asked for, so that the audit of one file costs little more than that file."""
+
+    loaded: dict[Path, Module | Broken] = field(default_factory=dict)
+    audited: list[Module] = field(default_factory=list)
+    _places: dict[tuple[Path, str], Path | None] = field(default_factory=dict)
+    _holders: dict[tuple[Path, str], list[Path]] = field(default_factory=dict)
+    _defined: dict[tuple[Path, str], Definition | None] = field(default_factory=dict)
+
+    def read(self, path: Path) -> Module | Broken:
+        """Parse a file once."""
+        path = path.resolve()
+        if path not in self.loaded:
+            self.loaded[path] = self._parse(path)
+        return self.loaded[path]
+
+    def add(self, paths: Iterable[Path]) -> list[Broken]:
+        """Read the files to audit; what can't be read is handed back."""
+        broken = []
+        for path in paths:
+            found = self.read(path)
+            if isinstance(found, Broken):
+                broken.append(found)
+            else:
+                self.audited.append(found)
+        return broken
+
+    def _parse(self, path: Path) -> Module | Broken:
+        try:
+            source = path.read_bytes()
+        except OSError as error:
+            return Broken(path, 1, 1, error.strerror or "can't be read")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tree = ast.parse(source)
+        except SyntaxError as error:
+            return Broken(path, error.lineno or 1, max(error.offset or 1, 1), error.msg)
+        except (ValueError, RecursionError, MemoryError) as error:
+            return Broken(path, 1, 1, str(error) or type(error).__name__)
+        text = source.decode("utf-8", "replace")
+        root = _root(path)
+        return Module(path, text, tree, _dotted(path, root), root, self)
+
+    # ------------------------------------------------------------ names
+
+    def find(self, name: str, root: Path, depth: int = 0) -> Definition | None:
+        """The definition behind a dotted name, as a module below `root` imports it, through re-exports.
+
+        None for names of other packages, and where a name has several meanings: rules only speak of what is certain.
+        """
+        top = name.partition(".")[0]
+        if "." not in name or top in KNOWN or top == "builtins" or depth > CLIMB:
+            return None
+        key = (root, name)
+        if key not in self._defined:
+            self._defined[key] = None  # what leads back to itself has no definition
+            self._defined[key] = self._find(name, root, depth)
+        return self._defined[key]
+
+    def _find(self, name: str, root: Path, depth: int) -> Definition | None:
+        holder, _, last = name.rpartition(".")
+        path = self._place(root, holder)
+        module = self.read(path) if path else None
+        if not isinstance(module, Module):
+            return None
+        found = module.bindings[module.tree].get(last, [])
+        defined = [one for one in found if one.kind in ("def", "class", "assign")]
+        if len(defined) == 1:
+            return Definition(module, defined[0].node)
+        imported = [one for one in found if one.kind == "import"]
+        return self.find(imported[0].target, module.root, depth + 1) if imported and not defined else None
+
+    def _place(self, root: Path, name: str) -> Path | None:
+        """The file of a module that is imported from a folder or from one of those above it."""
+        key = (root, name)
+        if key not in self._places:
+            parts = name.split(".")
+            self._places[key] = next(_files(self._bases(root, parts[0]), parts), None)
+        return self._places[key]
+
+    def _bases(self, root: Path, top: str) -> list[Path]:
+        """The folders that hold a package or module of this name."""
+        key = (root, top)
+        if key not in self._holders:
+            near = [root, *root.parents][:CLIMB]
+            self._holders[key] = [one for one in near if (one / top).is_dir() or (one / f"{top}.py").is_file()]
+        return self._holders[key]
+
+    # ------------------------------------------------------------ what the whole project does
+
+    @cached_property
+    def audited_text(self) -> str:
+        """The sources of all audited files, to ask quickly whether something occurs anywhere."""
+        return "\n".join(module.text for module in self.audited)
+
+
+def _files(bases: list[Path], parts: list[str]) -> Iterator[Path]:
+    for base in bases:
+        for path in (base.joinpath(*parts[:-1], f"{parts[-1]}.py"), base.joinpath(*parts, "__init__.py")):
+            if path.is_file():
+                yield path
+
+
+def _root(path: Path) -> Path:
+    """The folder above the topmost package that a file is in."""
+    folder = path.parent
+    while (folder / "__init__.py").is_file() and folder.parent != folder:
+        folder = folder.parent
+    return folder
+
+
+def _dotted(path: Path, root: Path) -> str:
+    parts = list(path.relative_to(root).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+def python_files(paths: Iterable[Path], excluded: Iterable[str] = ()) -> list[Path]:
+    """The Python files below these paths, each once.
+
+    A path that is named is taken even if its name would be skipped in a folder above. Raises AuditError if it is missing.
+    """
+    patterns = tuple(excluded)
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_file():
+            found[path] = None
+        elif path.is_dir():
+            found.update(dict.fromkeys(_walk(path, patterns)))
+        else:
+            raise AuditError(f"{path}: no such file or folder")
+    return list(found)
+
+
+def _walk(top: Path, excluded: tuple[str, ...]) -> Iterator[Path]:
+    for folder, folders, names in os.walk(top):
+        here = Path(folder)
+        folders[:] = sorted(
+            name for name in folders
+            if name not in SKIPPED and not name.startswith(".") and not _matches(here / name, top, excluded)
+        )  # fmt: skip
+        for name in sorted(names):
+            path = here / name
+            if name.endswith(".py") and not _matches(path, top, excluded) and path.is_file():
+                yield path
+
+
+def _matches(path: Path, top: Path, patterns: tuple[str, ...]) -> bool:
+    inner = path.relative_to(top)
+    return any(path.match(pattern) or inner.match(pattern) for pattern in patterns)
+
+
+def manifests(start: Path) -> Iterator[Path]:
+    """The files nearest to a place that list what a project depends on: those of the first folder upwards that has any."""
+    for folder in [start, *start.parents][:CLIMB]:
+        found = [folder / name for name in MANIFESTS if (folder / name).is_file()]
+        found += sorted(folder.glob("requirements*.txt")) + sorted(folder.glob("requirements/*.txt"))
+        if found:
+            yield from found
+            return
+        if (folder / ".git").exists():
+            return
+
+
+def uses_fastapi(start: Path) -> bool:
+    """Whether the project around a folder names FastAPI among what it depends on."""
+    return any(NAMED.search(_read(path)) for path in manifests(start))
+
+
+def declared_fastapi(start: Path) -> Version | None:
+    """The exact version that a lock file or a pin names; None where there is none."""
+    for path in sorted(manifests(start), key=lambda one: one.suffix != ".lock"):
+        text = _read(path)
+        for pattern in (LOCKED, PINNED, PINNED_TABLE):
+            if found := pattern.search(text):
+                return version(found[1])
+    return None
+
+
+def version(text: str) -> Version:
+    return tuple(int(part) for part in text.split("."))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
