@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from .engine import RULES, audit
 from .model import AuditError, Finding, Version
 from .output import FORMATS, explained
-from .project import declared_fastapi, python_files, version
+from .project import PACKAGES, python_files, version
 
 EPILOG = """
 A finding is silenced by a comment on its line or alone on the line above, with a reason:
@@ -46,7 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--select", metavar="RULES", action="append", help="only these: FR201,FR3 (a beginning is a group)")
     parser.add_argument("--ignore", metavar="RULES", action="append", help="all but these")
     parser.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="files or folders to leave out")
-    parser.add_argument("--fastapi", metavar="VERSION", help="the FastAPI in use (default: what a lock file or pin says)")
+    parser.add_argument(
+        "--installed",
+        metavar="PACKAGE==VERSION",
+        action="append",
+        default=[],
+        help="what the project runs with, such as fastapi==0.115.2 (default: what its lock file or pins say)",
+    )
     parser.add_argument("--explain", metavar="RULE", help="say why a rule is there and how to mend its findings")
     parser.add_argument("--rules", action="store_true", help="list the rules")
     return parser
@@ -80,16 +87,17 @@ def _of_files(options: argparse.Namespace, selected: set[str]) -> list[Finding]:
     files = python_files(paths, options.exclude)
     if not files:
         raise AuditError(f"no Python file in {', '.join(map(str, paths))}")
-    return audit(files, selected, _fastapi(options.fastapi, paths[0]))
+    return audit(files, selected, _versions(options.installed))
 
 
-def _fastapi(given: str | None, start: Path) -> Version | None:
-    if given is None:
-        return declared_fastapi((start if start.is_dir() else start.parent).resolve())
-    try:
-        return version(given)
-    except ValueError:
-        raise AuditError(f"--fastapi {given}: not a version such as 0.115.2") from None
+def _versions(given: Sequence[str]) -> dict[str, Version]:
+    found = {}
+    for one in given:
+        name, _, number = one.partition("==")
+        if name not in PACKAGES or not re.fullmatch(r"\d+(\.\d+)*", number):
+            raise AuditError(f"--installed {one}: needs one of {', '.join(PACKAGES)}, and a version: fastapi==0.115.2")
+        found[name] = version(number)
+    return found
 
 
 def selection(select: Sequence[str] | None, ignore: Sequence[str] | None) -> set[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from .ignores import Ignore, ignores
 from .model import Finding, Rule, Version
-from .project import Broken, Project
+from .project import Broken, Project, declared_versions
 from .rules import ALL
 from .source import Module
 
@@ -34,13 +34,20 @@ RELEVANT = (
 )  # fmt: skip
 
 
-def audit(paths: Iterable[Path], selected: Collection[str], fastapi: Version | None = None) -> list[Finding]:
-    """The findings of these files under the selected rules, sorted. Each rule sees the whole project."""
+def audit(
+    paths: Iterable[Path], selected: Collection[str], installed: Mapping[str, Version] | None = None
+) -> list[Finding]:
+    """The findings of these files under the selected rules, sorted. Each rule sees the whole project.
+
+    `installed` overrides what the project's lock files and pins say about versions.
+    """
     project = Project()
-    rules = [one for one in RULES.values() if one.id in selected and one.check and one.applies(fastapi)]
+    rules = [one for one in RULES.values() if one.id in selected and one.check]
     findings = [_unreadable(broken) for broken in project.add(paths) if UNREADABLE.id in selected]
     for module in project.audited:
-        findings += _of_module(module, rules, BAD_IGNORE.id in selected)
+        versions = {**declared_versions(module.path.parent), **(installed or {})}
+        fitting = [one for one in rules if one.applies(versions)]
+        findings += _of_module(module, fitting, BAD_IGNORE.id in selected)
     return sorted(set(findings))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,19 +28,19 @@ Check = Callable[["Module"], Iterator[Hit]]
 
 @dataclass(frozen=True)
 class Rule:
-    """One fault. `since` is the first FastAPI version that has it; `check` is None for rules about the running app."""
+    """One fault. `since` names the first version of a package that has it; `check` is None for rules about the running app."""
 
     id: str
     title: str
     why: str
     mend: str
     level: Level = "error"
-    since: Version = ()
+    since: Mapping[str, Version] = field(default_factory=dict)
     check: Check | None = None
 
-    def applies(self, fastapi: Version | None) -> bool:
-        """Whether a project with this FastAPI can have the fault; an unknown version is taken for the newest."""
-        return fastapi is None or fastapi >= self.since
+    def applies(self, versions: Mapping[str, Version]) -> bool:
+        """Whether a project with these packages can have the fault; an unknown version is taken for the newest."""
+        return all(versions.get(package, first) >= first for package, first in self.since.items())
 
 
 @dataclass(frozen=True, order=True)
@@ -65,7 +65,7 @@ def rule(
     why: str,
     mend: str,
     level: Level = "error",
-    since: Version = (),
+    since: Mapping[str, Version] | None = None,
 ) -> Callable[[Check], Rule]:
     """Make a rule of the function that looks for its fault."""
-    return lambda check: Rule(id, title, why, mend, level, since, check)
+    return lambda check: Rule(id, title, why, mend, level, since or {}, check)

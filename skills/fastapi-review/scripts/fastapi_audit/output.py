@@ -73,7 +73,8 @@ def _sarif_result(one: Finding, index: int) -> dict[str, Any]:
 
 
 def explained(rule: Rule) -> str:
-    since = f"\nSince: FastAPI {'.'.join(map(str, rule.since))}" if rule.since else ""
+    packages = ", ".join(f"{name} {'.'.join(map(str, first))}" for name, first in rule.since.items())
+    since = f"\nSince: {packages}" if packages else ""
     return f"{rule.id} ({rule.level}): {rule.title}\nWhy:   {rule.why}\nMend:  {rule.mend}{since}\n"
 
 

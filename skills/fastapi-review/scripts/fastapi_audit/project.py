@@ -9,7 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from .model import AuditError, Version
@@ -26,11 +26,16 @@ KNOWN = frozenset(sys.stdlib_module_names) | {
     "starlette", "structlog", "uvicorn",
 }  # fmt: skip
 MANIFESTS = ("pyproject.toml", "setup.cfg", "setup.py", "Pipfile", "uv.lock", "poetry.lock")
-LOCKED = re.compile(r'^name = "fastapi"\s*\nversion = "(\d+(?:\.\d+)*)', re.MULTILINE)
-PINNED = re.compile(r"""^[\s"']*fastapi(?:\[[^\]]*\])?\s*==\s*["']?(\d+(?:\.\d+)*)""", re.MULTILINE)
-PINNED_TABLE = re.compile(
-    r"""^fastapi\s*=\s*(?:\{[^}\n]*version\s*=\s*)?["'](?:==)?(\d+\.\d+(?:\.\d+)*)["']""", re.MULTILINE
+PACKAGES = ("fastapi", "starlette", "pydantic", "sqlalchemy", "httpx")
+LOCKED = re.compile(r'^name = "([\w.-]+)"\s*\nversion = "(\d+(?:\.\d+)*)', re.MULTILINE)
+# `fastapi[all]==0.115.2`, `"pydantic~=1.10"`, and Poetry's `pydantic = "^1.10"` or `{version = "^1.10"}`.
+DECLARED = re.compile(
+    r"""^[\s"']*(?P<name>[A-Za-z][\w.-]*)(?:\[[^\]]*\])?[\s"']*"""
+    r"""(?:=\s*(?:\{[^}\n]*version\s*=\s*)?["'])?(?P<limits>(?:[\^~<>=!]{0,2}\s*\d[\w.*]*[,\s]*)+)""",
+    re.MULTILINE,
 )
+LIMIT = re.compile(r"(\^|~=|~|==|<=|<|>=|>|!=)?\s*(\d+(?:\.\d+)*)")
+REQUIRES = re.compile(r"""^(?:requires-python|python)\s*=\s*["'][^"'\d]*(\d+(?:\.\d+)*)""", re.MULTILINE)
 NAMED = re.compile(r"(?<![\w-])fastapi(?![\w-])", re.IGNORECASE)
 
 
@@ -205,31 +210,83 @@ def _matches(path: Path, top: Path, patterns: tuple[str, ...]) -> bool:
     return any(path.match(pattern) or inner.match(pattern) for pattern in patterns)
 
 
-def manifests(start: Path) -> Iterator[Path]:
-    """The files nearest to a place that list what a project depends on: those of the first folder upwards that has any."""
+def uses_fastapi(start: Path) -> bool:
+    """Whether the project around a folder names FastAPI among what it depends on: the nearest folder that lists anything."""
+    nearest = next(filter(None, map(_manifests, _upwards(start))), ())
+    return any(NAMED.search(_read(path)) for path in nearest)
+
+
+def requires_python(start: Path) -> Version:
+    """The lower end of the `requires-python` of the nearest pyproject.toml that has one; (0,) without."""
+    for folder in _upwards(start):
+        if found := REQUIRES.search(_read(folder / "pyproject.toml")):
+            return version(found[1])
+    return (0,)
+
+
+def declared_versions(start: Path) -> dict[str, Version]:
+    """The newest version that the project around a folder allows of each of PACKAGES; exact where a lock file tells it."""
+    near = [_declared_in(folder) for folder in _upwards(start)]
+    found: dict[str, Version] = {}
+    for declared in [*(locked for locked, _ in near), *(limits for _, limits in near)]:
+        found = declared | found
+    return found
+
+
+def _upwards(start: Path) -> Iterator[Path]:
+    """A folder and those above it, as far as the repository goes."""
     for folder in [start, *start.parents][:CLIMB]:
-        found = [folder / name for name in MANIFESTS if (folder / name).is_file()]
-        found += sorted(folder.glob("requirements*.txt")) + sorted(folder.glob("requirements/*.txt"))
-        if found:
-            yield from found
-            return
+        yield folder
         if (folder / ".git").exists():
             return
 
 
-def uses_fastapi(start: Path) -> bool:
-    """Whether the project around a folder names FastAPI among what it depends on."""
-    return any(NAMED.search(_read(path)) for path in manifests(start))
+def _manifests(folder: Path) -> tuple[Path, ...]:
+    named = [folder / name for name in MANIFESTS if (folder / name).is_file()]
+    return (*named, *sorted(folder.glob("requirements*.txt")), *sorted(folder.glob("requirements/*.txt")))
 
 
-def declared_fastapi(start: Path) -> Version | None:
-    """The exact version that a lock file or a pin names; None where there is none."""
-    for path in sorted(manifests(start), key=lambda one: one.suffix != ".lock"):
+@cache
+def _declared_in(folder: Path) -> tuple[dict[str, Version], dict[str, Version]]:
+    """What lock files say, and what other files allow."""
+    locked: dict[str, Version] = {}
+    allowed: dict[str, Version] = {}
+    for path in _manifests(folder):
         text = _read(path)
-        for pattern in (LOCKED, PINNED, PINNED_TABLE):
-            if found := pattern.search(text):
-                return version(found[1])
-    return None
+        if path.suffix == ".lock":
+            locked |= {name.lower(): version(number) for name, number in LOCKED.findall(text) if name.lower() in PACKAGES}
+            continue
+        for match in DECLARED.finditer(text):
+            if match["name"].lower() in PACKAGES and (limit := newest(match["limits"])):
+                allowed[match["name"].lower()] = limit
+    return locked, allowed
+
+
+def newest(limits: str) -> Version:
+    """The upper end of a version specifier, with 9999 for any number below it; empty where it is open.
+
+    >>> newest("~=1.10"), newest("==0.115.2"), newest(">=1,<2")
+    ((1, 9999), (0, 115, 2), (1, 9999))
+    """
+    ends = []
+    for sign, number in LIMIT.findall(limits):
+        parts = version(number)
+        if sign in ("==", "<=", ""):
+            ends.append(parts)
+        elif sign == "<":
+            ends.append(_below(parts))
+        elif sign in ("~=", "~"):
+            ends.append((*(parts[:-1] if sign == "~=" or len(parts) > 2 else parts), 9999))
+        elif sign == "^":
+            significant = next((place for place, part in enumerate(parts) if part), 0)
+            ends.append((*parts[: significant + 1], 9999))
+    return min(ends, default=())
+
+
+def _below(parts: Version) -> Version:
+    while len(parts) > 1 and not parts[-1]:
+        parts = parts[:-1]
+    return (*parts[:-1], parts[-1] - 1, 9999)
 
 
 def version(text: str) -> Version:

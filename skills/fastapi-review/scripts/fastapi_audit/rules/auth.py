@@ -17,6 +17,8 @@ SECRET = re.compile(
 ENVIRONMENT = frozenset({"os.getenv", "os.environ.get"})
 FIELDS = named("pydantic pydantic.fields", "Field")
 SECRET_TYPES = named("pydantic pydantic.types", "SecretStr", "SecretBytes")
+# Assignments to names like these are ruff's S105.
+SEEN_BY_RUFF = re.compile(r"(?:^|_)(?:pas+wo?r?d|pass(?:phrase)?|pwd|token|secrete?)(?:$|_)", re.IGNORECASE)
 JWT = frozenset({"jwt.decode", "jwt.encode", "jwt.api_jwt.decode", "jwt.api_jwt.encode"})
 JOSE = frozenset({"jose.jwt.decode", "jose.jwt.encode"})
 BEARER = named("fastapi.security fastapi.security.http", "HTTPBearer")
@@ -33,7 +35,7 @@ QUICK_HASHES = frozenset(f"hashlib.{name}" for name in ("sha224", "sha256", "sha
 SLOW_WORDS = ("bcrypt", "argon2", "pbkdf2", "scrypt", "pwned", "hibp")
 KEY_SCHEMES = named("fastapi.security fastapi.security.api_key", "APIKeyHeader", "APIKeyQuery", "APIKeyCookie")
 BASIC = named("fastapi.security fastapi.security.http", "HTTPBasicCredentials")
-SESSION_COOKIE = re.compile(r"(?:^|[_-])(?:session|sessionid|token|jwt|auth|refresh|access_token|refresh_token)(?:[_-]|$)", re.IGNORECASE)
+SESSION_COOKIE = re.compile(r"(?:^|[_-])(?:session|sessionid|session_id|sid|token|jwt|auth)$", re.IGNORECASE)
 CAUGHT_FOR_CLAIMS = {"builtins.Exception", "builtins.BaseException", "builtins.KeyError", "builtins.LookupError"}
 CAUGHT_FOR_VALUES = {"builtins.Exception", "builtins.BaseException", "builtins.ValueError"}
 CONVERTERS = frozenset({"builtins.int", "uuid.UUID"})
@@ -87,12 +89,10 @@ def key_in_code(module: Module) -> Iterator[Hit]:
     for call in module.calls():
         if module.resolve(call.func) in JWT | JOSE:
             given = argument(call, 1, "key")
-            if _is_guessable(module, given) and not _is_public_key(module, given) and not _is_unverified(module, call):
-                yield Hit(given or call)
-
-
-def _is_public_key(module: Module, node: ast.expr | None) -> bool:
-    return "PUBLIC KEY" in str(module.constant(node))
+            name = module.resolve(given).rpartition(".")[2]
+            if _is_guessable(module, given) and not SEEN_BY_RUFF.search(name) and not _is_unverified(module, call):
+                if "PUBLIC KEY" not in str(module.constant(given)):
+                    yield Hit(given or call)
 
 
 @rule(

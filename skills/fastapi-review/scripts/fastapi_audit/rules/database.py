@@ -49,7 +49,7 @@ LIKES = frozenset({"like", "ilike", "notlike", "notilike", "not_like", "not_ilik
     "the transaction commits after the answer was sent",
     why="A dependency's code after yield runs once the client has its 201; a failed commit can't change that any more.",
     mend='Depends(..., scope="function"), or commit in the endpoint.',
-    since=(0, 118),
+    since={"fastapi": (0, 118)},
 )
 def late_commit(module: Module) -> Iterator[Hit]:
     late: dict[str, list[ast.Call]] = {}
@@ -212,15 +212,17 @@ def _pasted(node: ast.expr) -> set[str]:
 def wildcards(module: Module) -> Iterator[Hit]:
     if not any(name.split(".")[0] in ("sqlalchemy", "sqlmodel") for _, name in module.imports()):
         return
-    for call in module.calls():
+    told = set()
+    for call in sorted(module.calls(), key=lambda one: (one.lineno, one.col_offset)):
         func = call.func
         if not (isinstance(func, ast.Attribute) and func.attr in LIKES and call.args) or keyword(call, "escape"):
             continue
         function = module.enclosing(call)
-        if isinstance(function, FUNCTIONS) and function in injected(module):
+        if isinstance(function, FUNCTIONS) and function in injected(module) and function not in told:
             pasted = _pasted(module.assigned(call.args[0]) if isinstance(call.args[0], ast.Name) else call.args[0])  # type: ignore[arg-type]
             if names := sorted(pasted & client_text(module, function)):
                 if not _rewritten(module, function, names[0]):
+                    told.add(function)
                     yield Hit(call, f"`%` and `_` in `{names[0]}` are wildcards")
 
 
@@ -263,7 +265,7 @@ def _if_made_once(module: Module, *values: ast.expr | None) -> Iterator[Hit]:
     "a dependency swallows the route's exception",
     why="What the route raised arrives at the yield; when it is not raised again the answer is a 500 without a cause.",
     mend="raise at the end of the except block.",
-    since=(0, 110),
+    since={"fastapi": (0, 110)},
 )
 def swallows(module: Module) -> Iterator[Hit]:
     for function in _yielding_dependencies(module):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 
 from ..model import Hit, rule
@@ -12,7 +11,8 @@ from ..web import APP, METHODS, REQUEST, is_router, middleware, named
 from .answers import CORS
 
 SLOWAPI = named("slowapi slowapi.extension", "Limiter")
-SPOOFED = re.compile(r"x-forwarded-for|x-real-ip|forwarded|true-client-ip", re.IGNORECASE)
+# Proxies add to it, so that its first part is the client's own. Headers that a proxy replaces are not meant.
+SPOOFED = "x-forwarded-for"
 CACHES = frozenset({"functools.lru_cache", "functools.cache"})
 SYNC_CLIENTS = frozenset({
     "redis.Redis", "redis.StrictRedis", "redis.from_url", "redis.Redis.from_url", "redis.client.Redis", "pymongo.MongoClient",
@@ -42,7 +42,7 @@ def cors(module: Module) -> Iterator[Hit]:
     "SlowAPI's default limits skip included routers",
     why="Since FastAPI 0.137 its middleware finds no route behind include_router, and lets everything through.",
     mend="@limiter.limit on the routes, or a dependency of the router that counts with `limits`.",
-    since=(0, 137),
+    since={"fastapi": (0, 137)},
 )
 def default_limits(module: Module) -> Iterator[Hit]:
     for call in module.calls():
@@ -87,11 +87,19 @@ def forwarded(module: Module) -> Iterator[Hit]:
             name = module.constant(use.slice)
         elif isinstance(use, ast.Attribute) and use.attr == "get" and isinstance(call := module.parents.get(use), ast.Call):
             name, use = module.constant(argument(call, 0, "key")), call
-        if isinstance(name, str) and SPOOFED.fullmatch(name):
+        if isinstance(name, str) and name.lower() == SPOOFED and not _takes_last(module, node):
             yield Hit(use or node, f"the client's address is read from `{name}`")
     for statement, name in module.imports():
         if name == "slowapi.util.get_ipaddr":
             yield Hit(statement, "`get_ipaddr` reads the client's address from a header")
+
+
+def _takes_last(module: Module, node: ast.AST) -> bool:
+    """`[-1]`: what the nearest proxy added."""
+    function = module.enclosing(node)
+    return function is not None and any(
+        isinstance(one, ast.Subscript) and isinstance(one.slice, ast.UnaryOp) for one in module.inside(function)
+    )
 
 
 @rule(
@@ -141,7 +149,7 @@ def every_proxy(module: Module) -> Iterator[Hit]:
     why="The 413 for a declared length has no CORS header, no request id and is plain text.",
     mend="RequestBodyLimitMiddleware as the innermost middleware; a route's max_body_size= still overrides it.",
     level="warning",
-    since=(0, 164),
+    since={"fastapi": (0, 164)},
 )
 def body_limit_of_app(module: Module) -> Iterator[Hit]:
     has_middleware = any(True for _ in middleware(module, CORS))

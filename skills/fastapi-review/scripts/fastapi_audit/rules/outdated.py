@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ..model import Hit, rule
 from ..source import Module, argument, has_unknown_keywords, keyword
-from ..web import APP, MODEL, PARAMETER_MARKS, is_app, is_router, named
+from ..web import APP, MODEL, is_app, is_router, named
 
 APP_KEYWORDS = frozenset(
     "callbacks contact debug default_response_class dependencies deprecated description docs_url exception_handlers "
@@ -23,6 +23,7 @@ PARAMETER_KEYWORDS = frozenset(
     "max_digits max_length media_type min_length multiple_of openapi_examples pattern regex serialization_alias strict "
     "title union_mode validate_default validation_alias".split()
 )
+PARAMETER_FUNCTIONS = named("fastapi fastapi.param_functions", "Query", "Path", "Body", "Header", "Cookie", "Form", "File")
 OLD_STATUSES = {
     "HTTP_422_UNPROCESSABLE_ENTITY": "HTTP_422_UNPROCESSABLE_CONTENT",
     "HTTP_413_REQUEST_ENTITY_TOO_LARGE": "HTTP_413_CONTENT_TOO_LARGE",
@@ -93,7 +94,7 @@ def aioredis(module: Module) -> Iterator[Hit]:
     "fastapi-limiter is imported",
     why="It answers 500 on every route that came through include_router since FastAPI 0.137.",
     mend="Count in a dependency with the package `limits`.",
-    since=(0, 137),
+    since={"fastapi": (0, 137)},
 )
 def fastapi_limiter(module: Module) -> Iterator[Hit]:
     yield from _imports(module, "fastapi_limiter")
@@ -155,7 +156,7 @@ def _has_lifespan(call: ast.Call) -> bool:
     "the method was removed",
     why="Starlette 1.0 removed it, so the module can't be imported.",
     mend="Use lifespan= for events, and the decorators of the method (get, post, api_route) for routes.",
-    since=(0, 137),
+    since={"fastapi": (0, 130), "starlette": (1,)},
 )
 def removed_methods(module: Module) -> Iterator[Hit]:
     for call in module.calls():
@@ -173,7 +174,7 @@ def removed_methods(module: Module) -> Iterator[Hit]:
     ),
     mend="Drop it and declare a return type.",
     level="warning",
-    since=(0, 131),
+    since={"fastapi": (0, 131)},
 )
 def old_responses(module: Module) -> Iterator[Hit]:
     for statement, name in module.imports():
@@ -187,7 +188,7 @@ def old_responses(module: Module) -> Iterator[Hit]:
     why="The old name warns, and with warnings as errors it fails.",
     mend="Use the new name.",
     level="warning",
-    since=(0, 117),
+    since={"fastapi": (0, 117), "starlette": (0, 48)},
 )
 def old_statuses(module: Module) -> Iterator[Hit]:
     places = {name: node for node in module.nodes(ast.ImportFrom) if module.absolute(node) in STATUS_MODULES
@@ -209,7 +210,7 @@ def old_statuses(module: Module) -> Iterator[Hit]:
 )
 def deprecated_keywords(module: Module) -> Iterator[Hit]:
     for call in module.calls():
-        if module.resolve(call.func) in PARAMETER_MARKS:
+        if module.resolve(call.func) in PARAMETER_FUNCTIONS:
             for old, new in (("regex", "pattern"), ("example", "examples")):
                 if keyword(call, old) is not None:
                     yield Hit(call, f"`{old}=` is deprecated, `{new}=` replaces it")
@@ -221,7 +222,7 @@ def deprecated_keywords(module: Module) -> Iterator[Hit]:
     why="The prefix belongs to the proxy in front, not to the code.",
     mend="Start with --root-path (uvicorn, fastapi run).",
     level="warning",
-    since=(0, 146),
+    since={"fastapi": (0, 146)},
 )
 def root_path(module: Module) -> Iterator[Hit]:
     for call in module.calls():
@@ -235,12 +236,12 @@ def root_path(module: Module) -> Iterator[Hit]:
     "the keyword is unknown",
     why="Unknown keywords were kept as extras before; now they are a TypeError at import.",
     mend="Remove it; json_schema_extra= takes what should be in the schema.",
-    since=(0, 155),
+    since={"fastapi": (0, 155)},
 )
 def unknown_keywords(module: Module) -> Iterator[Hit]:
     for call in module.calls():
         name = module.resolve(call.func)
-        known = APP_KEYWORDS if name in APP else PARAMETER_KEYWORDS if name in PARAMETER_MARKS else None
+        known = APP_KEYWORDS if name in APP else PARAMETER_KEYWORDS if name in PARAMETER_FUNCTIONS else None
         for one in call.keywords if known else ():
             if one.arg and known and one.arg not in known:
                 yield Hit(one.value, f"`{name.rpartition('.')[2]}` takes no keyword `{one.arg}`")
@@ -251,6 +252,7 @@ def unknown_keywords(module: Module) -> Iterator[Hit]:
     "the name is no longer in pydantic",
     why="The import fails with Pydantic 2.",
     mend="from pydantic_settings import BaseSettings; model_config = ConfigDict(...).",
+    since={"pydantic": (2,)},
 )
 def gone_from_pydantic(module: Module) -> Iterator[Hit]:
     for statement, name in module.imports():
@@ -263,14 +265,15 @@ def gone_from_pydantic(module: Module) -> Iterator[Hit]:
     "`pydantic.v1` is used with FastAPI",
     why="FastAPI takes no models of Pydantic 1 any more.",
     mend="Use models of Pydantic 2.",
-    since=(0, 126),
+    since={"fastapi": (0, 126)},
 )
 def pydantic_v1(module: Module) -> Iterator[Hit]:
     names = list(module.imports())
     if not any(name.startswith("fastapi.") or name == "fastapi" for _, name in names):
         return
     for statement, name in names:
-        if name.startswith("pydantic.v1"):
+        # Inside a function it may be there to tell old models apart.
+        if name.startswith("pydantic.v1") and module.enclosing(statement) is None:
             yield Hit(statement)
 
 
@@ -280,6 +283,7 @@ def pydantic_v1(module: Module) -> Iterator[Hit]:
     why="It is Pydantic 1 and warns.",
     mend="model_config = ConfigDict(...), SettingsConfigDict(...) for settings.",
     level="warning",
+    since={"pydantic": (2,)},
 )
 def class_config(module: Module) -> Iterator[Hit]:
     for outer in module.nodes(ast.ClassDef):
@@ -298,6 +302,7 @@ def _is_model(module: Module, node: ast.ClassDef) -> bool:
     why="It warns, and root_validator without skip_on_failure fails.",
     mend="field_validator with @classmethod, model_validator(mode=...).",
     level="warning",
+    since={"pydantic": (2,)},
 )
 def old_validators(module: Module) -> Iterator[Hit]:
     for function in module.functions():
@@ -313,6 +318,7 @@ def old_validators(module: Module) -> Iterator[Hit]:
     why="It warns and will be removed.",
     mend="Use the method named model_...",
     level="warning",
+    since={"pydantic": (2,)},
 )
 def old_methods(module: Module) -> Iterator[Hit]:
     for call in module.calls():
@@ -346,6 +352,7 @@ def _defines(module: Module, name: str, method: str, depth: int = 0) -> bool:
     why="It warns since SQLAlchemy 2.0 and gives no types.",
     mend="class Base(DeclarativeBase), with Mapped and mapped_column.",
     level="warning",
+    since={"sqlalchemy": (2,)},
 )
 def declarative(module: Module) -> Iterator[Hit]:
     for statement, name in module.imports():
@@ -358,7 +365,7 @@ def declarative(module: Module) -> Iterator[Hit]:
     "a loop over `.routes` misses included routers",
     why="Since FastAPI 0.137 the list is a tree: what include_router added is one node without a path.",
     mend="for route in fastapi.routing.iter_route_contexts(app.routes)",
-    since=(0, 137),
+    since={"fastapi": (0, 137)},
 )
 def routes_as_list(module: Module) -> Iterator[Hit]:
     for node in module.nodes(ast.For, ast.comprehension):
@@ -372,7 +379,7 @@ def routes_as_list(module: Module) -> Iterator[Hit]:
     "`TemplateResponse` gets the name before the request",
     why="Starlette 1.0 removed that order: a TypeError, so a 500.",
     mend="TemplateResponse(request, name, context)",
-    since=(0, 137),
+    since={"fastapi": (0, 130), "starlette": (1,)},
 )
 def template_response(module: Module) -> Iterator[Hit]:
     for call in module.calls():
@@ -390,6 +397,7 @@ def template_response(module: Module) -> Iterator[Hit]:
         "AsyncClient(transport=ASGITransport(app=app), base_url=...); run app.router.lifespan_context(app) "
         "around it."
     ),
+    since={"httpx": (0, 28)},
 )
 def async_client(module: Module) -> Iterator[Hit]:
     for call in module.calls():
