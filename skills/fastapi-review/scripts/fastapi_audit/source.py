@@ -110,7 +110,7 @@ class Module:
     @cached_property
     def is_test(self) -> bool:
         name = self.path.name
-        return name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py" or "tests" in self.path.parts
+        return name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py" or "tests" in self.path.relative_to(self.root.parent).parts
 
     # ------------------------------------------------------------ names
 
