@@ -83,11 +83,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _of_files(options: argparse.Namespace, selected: set[str]) -> list[Finding]:
+    installed = _versions(options.installed)
     paths = options.paths or [Path()]
     files = python_files(paths, options.exclude)
     if not files:
         raise AuditError(f"no Python file in {', '.join(map(str, paths))}")
-    return audit(files, selected, _versions(options.installed))
+    return audit(files, selected, installed)
 
 
 def _versions(given: Sequence[str]) -> dict[str, Version]:

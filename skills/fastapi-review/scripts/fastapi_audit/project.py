@@ -28,11 +28,12 @@ KNOWN = frozenset(sys.stdlib_module_names) | {
 MANIFESTS = ("pyproject.toml", "setup.cfg", "setup.py", "Pipfile", "uv.lock", "poetry.lock")
 PACKAGES = ("fastapi", "starlette", "pydantic", "sqlalchemy", "httpx")
 LOCKED = re.compile(r'^name = "([\w.-]+)"\s*\nversion = "(\d+(?:\.\d+)*)', re.MULTILINE)
-# `fastapi[all]==0.115.2`, `"pydantic~=1.10"`, and Poetry's `pydantic = "^1.10"` or `{version = "^1.10"}`.
-DECLARED = re.compile(
-    r"""^[\s"']*(?P<name>[A-Za-z][\w.-]*)(?:\[[^\]]*\])?[\s"']*"""
-    r"""(?:=\s*(?:\{[^}\n]*version\s*=\s*)?["'])?(?P<limits>(?:[\^~<>=!]{0,2}\s*\d[\w.*]*[,\s]*)+)""",
-    re.MULTILINE,
+# `fastapi[all]==0.115.2` on a line of its own or quoted; and Poetry's `pydantic = "^1.10"` or `{version = "^1.10"}`.
+DECLARED = (
+    re.compile(rf"""(?:^|["'])({'|'.join(PACKAGES)})(?:\[[^\]]*\])?\s*([~<>=!][^"'\n;#]*)""", re.MULTILINE | re.IGNORECASE),
+    re.compile(
+        rf"""^({'|'.join(PACKAGES)})\s*=\s*(?:\{{[^}}\n]*version\s*=\s*)?["']([^"'\n]+)["']""", re.MULTILINE | re.IGNORECASE
+    ),
 )
 LIMIT = re.compile(r"(\^|~=|~|==|<=|<|>=|>|!=)?\s*(\d+(?:\.\d+)*)")
 REQUIRES = re.compile(r"""^(?:requires-python|python)\s*=\s*["'][^"'\d]*(\d+(?:\.\d+)*)""", re.MULTILINE)
@@ -256,9 +257,9 @@ def _declared_in(folder: Path) -> tuple[dict[str, Version], dict[str, Version]]:
         if path.suffix == ".lock":
             locked |= {name.lower(): version(number) for name, number in LOCKED.findall(text) if name.lower() in PACKAGES}
             continue
-        for match in DECLARED.finditer(text):
-            if match["name"].lower() in PACKAGES and (limit := newest(match["limits"])):
-                allowed[match["name"].lower()] = limit
+        for name, limits in (found for pattern in DECLARED for found in pattern.findall(text)):
+            if limit := newest(limits):
+                allowed[name.lower()] = limit
     return locked, allowed
 
 

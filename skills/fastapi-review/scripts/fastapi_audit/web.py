@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
@@ -40,6 +41,8 @@ ASYNC_SESSION = named(
 )
 SYNC_SESSION = named("sqlalchemy.orm sqlalchemy.orm.session sqlmodel", "Session")
 METHODS = frozenset({"get", "post", "put", "patch", "delete", "options", "head", "trace", "api_route"})
+# Functions that by their name refuse what they don't like.
+CHECKS = re.compile(r"check|valid|verify|assert|ensure|require|guard|allow|safe|sanit|clean|reject|resolve", re.IGNORECASE)
 TEXT_TYPES = frozenset({"builtins.str", "pydantic.HttpUrl", "pydantic.AnyUrl", "pydantic.AnyHttpUrl"})
 
 
@@ -157,7 +160,7 @@ def names_in(node: ast.AST) -> set[str]:
 
 
 def is_tested(module: Module, function: ast.AST, name: str) -> bool:
-    """Whether a function looks at a value before it uses it: in a condition, a comparison, or another function's hands."""
+    """Whether a function looks at a value before it uses it: in a condition, a comparison, or a function that checks."""
     for node in module.inside(function):
         if isinstance(node, (ast.If, ast.IfExp, ast.While, ast.Assert)) and name in names_in(node.test):
             return True
@@ -167,14 +170,9 @@ def is_tested(module: Module, function: ast.AST, name: str) -> bool:
             return True
         if isinstance(node, ast.Match) and name in names_in(node.subject):
             return True
-        # `check(name)` as a statement of its own can only be there to refuse.
-        if isinstance(node, ast.Expr) and name in names_in(node) and isinstance(_unawaited(node.value), ast.Call):
+        if isinstance(node, ast.Call) and CHECKS.search(ast.unparse(node.func)) and name in names_in(node):
             return True
     return False
-
-
-def _unawaited(node: ast.expr) -> ast.expr:
-    return node.value if isinstance(node, ast.Await) else node
 
 
 @once
