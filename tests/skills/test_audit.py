@@ -565,7 +565,9 @@ def written(tmp_path: Path) -> Write:
 def run_hook(command: str, event: str, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     given = {"PATH": path, "CLAUDE_PLUGIN_ROOT": str(ROOT), "FASTAPI_PACK_DEBUG": "1"} | env
-    return subprocess.run(["sh", "-c", command], input=event, cwd=folder, env=given, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["sh", "-c", command], input=event, cwd=folder, env=given, capture_output=True, text=True, check=False
+    )
 
 
 def test_hook_tells_the_model_what_to_mend(written):
@@ -622,7 +624,9 @@ def test_hook_does_not_take_newer_syntax_for_a_fault(written):
 
 
 @pytest.mark.parametrize(
-    "event", ["", "[]", "{}", '{"tool_input": {"file_path": "/missing/a.py"}}', "\xff"], ids=lambda event: event or "empty"
+    "event",
+    ["", "[]", "{}", '{"tool_input": {"file_path": "/missing/a.py"}}', "\xff"],
+    ids=lambda event: event or "empty",
 )
 def test_hook_never_fails_a_tool_call(event, tmp_path):
     (entry,) = HOOKS["hooks"]["PostToolUse"]

@@ -124,7 +124,9 @@ def _undocumented(route: Route) -> list[int]:
     if not route.operation_ids or "DEFAULT" in route.documented:
         return []
     expected = set(route.raised) | ({401} if route.schemes else set())
-    return sorted(one for one in expected if str(one) not in route.documented and f"{one // 100}XX" not in route.documented)
+    return sorted(
+        one for one in expected if str(one) not in route.documented and f"{one // 100}XX" not in route.documented
+    )
 
 
 def _duplicates(routes: list[Route]) -> Iterator[tuple[Rule, Route, str]]:
@@ -149,5 +151,3 @@ def _is_ignored(finding: Finding) -> bool:
         last += 1
     comments = ignores(text, RULES)
     return any(one.covers(finding.rule, place, place) for one in comments for place in range(finding.line, last + 1))
-
-

@@ -39,12 +39,20 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("paths", nargs="*", type=Path, help="files and folders; without --app the working folder")
-    parser.add_argument("--app", metavar="MODULE:APP", help="import this app (or factory, with a final `()`) and review its routes")
-    parser.add_argument("--app-dir", type=Path, default=Path(), help="the folder that --app is imported from (default: .)")
-    parser.add_argument("--python", default=sys.executable, help="the Python that --app is imported with (default: this one)")
+    parser.add_argument(
+        "--app", metavar="MODULE:APP", help="import this app (or factory, with a final `()`) and review its routes"
+    )
+    parser.add_argument(
+        "--app-dir", type=Path, default=Path(), help="the folder that --app is imported from (default: .)"
+    )
+    parser.add_argument(
+        "--python", default=sys.executable, help="the Python that --app is imported with (default: this one)"
+    )
     parser.add_argument("--format", choices=sorted(FORMATS), default="text")
     parser.add_argument("--output", type=Path, help="write there instead of to the terminal")
-    parser.add_argument("--select", metavar="RULES", action="append", help="only these: FR201,FR3 (a beginning is a group)")
+    parser.add_argument(
+        "--select", metavar="RULES", action="append", help="only these: FR201,FR3 (a beginning is a group)"
+    )
     parser.add_argument("--ignore", metavar="RULES", action="append", help="all but these")
     parser.add_argument("--exclude", metavar="GLOB", action="append", default=[], help="files or folders to leave out")
     parser.add_argument(

@@ -29,9 +29,9 @@ PUBLIC = re.compile(
 def main(target: str, result: str) -> None:
     try:
         found = {"routes": [*described(load(target))]}
-    except BaseException as error:  # noqa: BLE001 - an import may raise anything, SystemExit too
+    except BaseException as error:
         found = {"error": f"{type(error).__name__}: {error}".strip()}
-    with open(result, "w", encoding="utf-8") as out:  # noqa: PTH123
+    with open(result, "w", encoding="utf-8") as out:
         json.dump(found, out)
 
 
@@ -52,7 +52,7 @@ def load(target: str) -> object:
     return value
 
 
-def described(app):  # noqa: ANN001, ANN201, C901
+def described(app):
     """Each route in the order in which requests meet it."""
     from fastapi import routing
 
@@ -93,18 +93,18 @@ def described(app):  # noqa: ANN001, ANN201, C901
         }
 
 
-def pattern(route):  # noqa: ANN001, ANN201
+def pattern(route):
     regex = getattr(route, "path_regex", None)
     return regex.pattern if regex is not None else None
 
 
-def sample(route, path: str) -> str:  # noqa: ANN001
+def sample(route, path: str) -> str:
     """A path that the route takes, with a value for each parameter that its converter allows and a fixed path never has."""
     values = {"int": "7", "float": "7.5", "path": "~/~", "uuid": "00000000-0000-4000-8000-000000000000"}
     return re.sub(r"\{\w+(?::(\w+))?\}", lambda found: values.get(found[1] or "", "~"), path)
 
 
-def asks_who(dependant) -> bool:  # noqa: ANN001
+def asks_who(dependant) -> bool:
     from fastapi.security.base import SecurityBase
 
     waiting = [dependant]
@@ -122,14 +122,14 @@ def asks_who(dependant) -> bool:  # noqa: ANN001
     return False
 
 
-def place(endpoint):  # noqa: ANN001, ANN201
+def place(endpoint):
     """The file and the line of `def` or its first decorator."""
     function = inspect.unwrap(endpoint) if callable(endpoint) else None
     code = getattr(function, "__code__", None)
     return (code.co_filename, code.co_firstlineno) if code else (None, 1)
 
 
-def tree(endpoint):  # noqa: ANN001, ANN201
+def tree(endpoint):
     try:
         found = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(endpoint)))).body[0]
     except (OSError, TypeError, SyntaxError, IndexError):
@@ -137,7 +137,7 @@ def tree(endpoint):  # noqa: ANN001, ANN201
     return found if isinstance(found, (ast.FunctionDef, ast.AsyncFunctionDef)) else None
 
 
-def is_untyped(route, original, source) -> bool:  # noqa: ANN001
+def is_untyped(route, original, source) -> bool:
     """No response model, although a JSON body goes out and nobody said that there is none on purpose."""
     from fastapi.responses import JSONResponse
 
@@ -153,18 +153,20 @@ def is_untyped(route, original, source) -> bool:  # noqa: ANN001
     return any(not is_response(one) for one in returns)
 
 
-def is_response(node) -> bool:  # noqa: ANN001
+def is_response(node) -> bool:
     name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-    return name.endswith("Response") or isinstance(node, ast.Constant) and node.value is None
+    return name.endswith("Response") or (isinstance(node, ast.Constant) and node.value is None)
 
 
-def raised(source, endpoint):  # noqa: ANN001, ANN201
+def raised(source, endpoint):
     """Statuses of the HTTPExceptions that the function itself raises."""
     for node in ast.walk(source) if source else ():
         call = node.exc if isinstance(node, ast.Raise) else None
         if not isinstance(call, ast.Call) or not ast.unparse(call.func).endswith("HTTPException"):
             continue
-        given = next((one.value for one in call.keywords if one.arg == "status_code"), call.args[0] if call.args else None)
+        given = next(
+            (one.value for one in call.keywords if one.arg == "status_code"), call.args[0] if call.args else None
+        )
         if isinstance(given, ast.Constant) and isinstance(given.value, int):
             yield given.value
         elif given is not None and (found := re.search(r"HTTP_(\d{3})_", ast.unparse(given))):

@@ -17,7 +17,8 @@ SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 def as_text(findings: list[Finding]) -> str:
     """One line each, in the form that editors and agents jump to."""
     return "".join(
-        f"{shown(one.path)}:{one.line}:{one.column}: {one.rule} {one.message}. Mend: {RULES[one.rule].mend}\n" for one in findings
+        f"{shown(one.path)}:{one.line}:{one.column}: {one.rule} {one.message}. Mend: {RULES[one.rule].mend}\n"
+        for one in findings
     )
 
 

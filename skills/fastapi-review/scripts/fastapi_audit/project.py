@@ -30,9 +30,12 @@ PACKAGES = ("fastapi", "starlette", "pydantic", "sqlalchemy", "httpx")
 LOCKED = re.compile(r'^name = "([\w.-]+)"\s*\nversion = "(\d+(?:\.\d+)*)', re.MULTILINE)
 # `fastapi[all]==0.115.2` on a line of its own or quoted; and Poetry's `pydantic = "^1.10"` or `{version = "^1.10"}`.
 DECLARED = (
-    re.compile(rf"""(?:^|["'])({'|'.join(PACKAGES)})(?:\[[^\]]*\])?\s*([~<>=!][^"'\n;#]*)""", re.MULTILINE | re.IGNORECASE),
     re.compile(
-        rf"""^({'|'.join(PACKAGES)})\s*=\s*(?:\{{[^}}\n]*version\s*=\s*)?["']([^"'\n]+)["']""", re.MULTILINE | re.IGNORECASE
+        rf"""(?:^|["'])({"|".join(PACKAGES)})(?:\[[^\]]*\])?\s*([~<>=!][^"'\n;#]*)""", re.MULTILINE | re.IGNORECASE
+    ),
+    re.compile(
+        rf"""^({"|".join(PACKAGES)})\s*=\s*(?:\{{[^}}\n]*version\s*=\s*)?["']([^"'\n]+)["']""",
+        re.MULTILINE | re.IGNORECASE,
     ),
 )
 LIMIT = re.compile(r"(\^|~=|~|==|<=|<|>=|>|!=)?\s*(\d+(?:\.\d+)*)")
@@ -255,7 +258,9 @@ def _declared_in(folder: Path) -> tuple[dict[str, Version], dict[str, Version]]:
     for path in _manifests(folder):
         text = _read(path)
         if path.suffix == ".lock":
-            locked |= {name.lower(): version(number) for name, number in LOCKED.findall(text) if name.lower() in PACKAGES}
+            locked |= {
+                name.lower(): version(number) for name, number in LOCKED.findall(text) if name.lower() in PACKAGES
+            }
             continue
         for name, limits in (found for pattern in DECLARED for found in pattern.findall(text)):
             if limit := newest(limits):

@@ -7,7 +7,7 @@ import builtins
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -20,8 +20,14 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 SCOPES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 # Following a value further than this means that it runs in circles.
 DEPTH = 8
-# Left out of the index: they say nothing by themselves and are many.
-DULL = (ast.expr_context, ast.operator, ast.unaryop, ast.cmpop, ast.boolop)
+# Nodes that give names a meaning.
+BINDING = frozenset({
+    ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.arg, ast.ExceptHandler, ast.Name,
+})  # fmt: skip
+# Left out of the index: what they hold is no node, or says nothing by itself.
+DULL = frozenset(
+    {"arg", "asname", "attr", "ctx", "id", "kind", "level", "module", "names", "op", "ops", "type_comment"}
+)
 
 Node = TypeVar("Node", bound=ast.AST)
 
@@ -62,6 +68,7 @@ class Module:
     # what the rules share about this module, worked out once
     facts: dict[str, Any] = field(default_factory=dict)
     _resolved: dict[ast.AST, str] = field(default_factory=dict)
+    _insides: dict[ast.AST, list[ast.AST]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._index()
@@ -98,19 +105,21 @@ class Module:
             child = parent
         return None
 
-    def inside(self, function: ast.AST) -> Iterator[ast.AST]:
+    def inside(self, function: ast.AST) -> list[ast.AST]:
         """The nodes of a function's body, without those of functions inside it."""
-        waiting: list[ast.AST] = list(getattr(function, "body", ()))
-        while waiting:
-            node = waiting.pop()
-            yield node
-            if not isinstance(node, (*FUNCTIONS, ast.Lambda)):
-                waiting.extend(ast.iter_child_nodes(node))
+        if function not in self._insides:
+            self._insides[function] = list(_inner_nodes(function))
+        return self._insides[function]
 
     @cached_property
     def is_test(self) -> bool:
         name = self.path.name
-        return name.startswith("test_") or name.endswith("_test.py") or name == "conftest.py" or "tests" in self.path.relative_to(self.root.parent).parts
+        return (
+            name.startswith("test_")
+            or name.endswith("_test.py")
+            or name == "conftest.py"
+            or "tests" in self.path.relative_to(self.root.parent).parts
+        )
 
     # ------------------------------------------------------------ names
 
@@ -152,14 +161,14 @@ class Module:
             return f"{self.name}.{node.id}"
         return ""
 
-    def imports(self) -> Iterator[tuple[ast.stmt, str]]:
+    @cached_property
+    def imports(self) -> list[tuple[ast.stmt, str]]:
         """Each import statement with each dotted name that it brings."""
-        for plain in self.nodes(ast.Import):
-            for alias in plain.names:
-                yield plain, alias.name
-        for named in self.nodes(ast.ImportFrom):
-            for alias in named.names:
-                yield named, f"{self.absolute(named)}.{alias.name}"
+        plain = [(node, alias.name) for node in self.nodes(ast.Import) for alias in node.names]
+        named = [
+            (node, f"{self.absolute(node)}.{alias.name}") for node in self.nodes(ast.ImportFrom) for alias in node.names
+        ]
+        return [*plain, *named]
 
     def absolute(self, node: ast.ImportFrom) -> str:
         """The module that a `from` names, with the dots of a relative one resolved."""
@@ -259,7 +268,8 @@ class Module:
         if defined is None or not isinstance(defined.node, ast.ClassDef):
             return False
         return any(
-            defined.module.is_a(defined.module.resolve(_unsubscripted(base)), wanted, depth + 1) for base in defined.node.bases
+            defined.module.is_a(defined.module.resolve(_unsubscripted(base)), wanted, depth + 1)
+            for base in defined.node.bases
         )
 
     def parameters(self, function: Function | ast.Lambda) -> list[Parameter]:
@@ -298,24 +308,27 @@ class Module:
     # ------------------------------------------------------------ the index
 
     def _index(self) -> None:
-        """One walk that fills `by_type`, `parents` and `bindings`."""
-        waiting: list[tuple[ast.AST, ast.AST]] = [(self.tree, self.tree)]
+        """One walk that fills `by_type`, `parents` and `bindings`. Most of an audit's time is spent here."""
+        by_type, parents = self.by_type, self.parents
         self.bindings[self.tree] = defaultdict(list)
+        waiting: list[tuple[ast.AST, ast.AST]] = [(self.tree, self.tree)]
         while waiting:
             node, scope = waiting.pop()
-            self.by_type[type(node)].append(node)
-            self._bind(node, scope)
+            kind = type(node)
+            by_type[kind].append(node)
+            if kind in BINDING:
+                self._bind(node, scope)
             inner = scope
-            if isinstance(node, SCOPES) and node is not self.tree:
+            if kind in SCOPES and node is not self.tree:
                 inner = node
-                self.bindings.setdefault(node, defaultdict(list))
-            for name in node._fields:
+                self.bindings[node] = defaultdict(list)
+            for name in _fields(kind):
                 value = getattr(node, name, None)
                 # What a function's line says is evaluated outside of it, names in its parameters excepted.
                 there = inner if name in ("body", "args") else scope
-                for child in value if isinstance(value, list) else (value,):
-                    if isinstance(child, ast.AST) and not isinstance(child, DULL):
-                        self.parents[child] = node
+                for child in value if type(value) is list else (value,):
+                    if isinstance(child, ast.AST):
+                        parents[child] = node
                         waiting.append((child, there))
 
     def _bind(self, node: ast.AST, scope: ast.AST) -> None:
@@ -350,6 +363,26 @@ class Module:
         if isinstance(parent, ast.withitem):
             return Binding("with", parent, value=parent.context_expr)
         return Binding("other", node)
+
+
+def _inner_nodes(function: ast.AST) -> Iterator[ast.AST]:
+    body = getattr(function, "body", ())
+    waiting: list[ast.AST] = [body] if isinstance(body, ast.AST) else list(body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, (*FUNCTIONS, ast.Lambda)):
+            for name in _fields(type(node)):
+                value = getattr(node, name, None)
+                waiting.extend(
+                    child for child in (value if type(value) is list else (value,)) if isinstance(child, ast.AST)
+                )
+
+
+@cache
+def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
+    """The fields of a type of node that may hold nodes worth indexing."""
+    return () if kind is ast.Constant else tuple(name for name in kind._fields if name not in DULL)
 
 
 def _is_outside(scope: ast.AST, child: ast.AST) -> bool:

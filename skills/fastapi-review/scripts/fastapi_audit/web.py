@@ -6,12 +6,13 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from typing import TypeVar
 
 from .source import FUNCTIONS, Function, Module, Parameter, argument, elements, is_true, keyword
 
 
+@cache
 def named(packages: str, *names: str) -> frozenset[str]:
     """Dotted names of things that several places of a package export: `named("fastapi starlette", "Request")`."""
     return frozenset(f"{package}.{name}" for package in packages.split() for name in names)
@@ -42,7 +43,9 @@ ASYNC_SESSION = named(
 SYNC_SESSION = named("sqlalchemy.orm sqlalchemy.orm.session sqlmodel", "Session")
 METHODS = frozenset({"get", "post", "put", "patch", "delete", "options", "head", "trace", "api_route"})
 # Functions that by their name refuse what they don't like.
-CHECKS = re.compile(r"check|valid|verify|assert|ensure|require|guard|allow|safe|sanit|clean|reject|resolve", re.IGNORECASE)
+CHECKS = re.compile(
+    r"check|valid|verify|assert|ensure|require|guard|allow|safe|sanit|clean|reject|resolve", re.IGNORECASE
+)
 TEXT_TYPES = frozenset({"builtins.str", "pydantic.HttpUrl", "pydantic.AnyUrl", "pydantic.AnyHttpUrl"})
 
 

@@ -107,7 +107,7 @@ def _is_name(node: ast.AST, name: str) -> bool:
     level="warning",
 )
 def exception_handler(module: Module) -> Iterator[Hit]:
-    has_cors = any(name in CORS for _, name in module.imports())
+    has_cors = any(name in CORS for _, name in module.imports)
     for node, exception, _ in handled(module):
         if exception in ("builtins.Exception", "500") and has_cors:
             yield Hit(node)
@@ -122,7 +122,12 @@ def exception_handler(module: Module) -> Iterator[Hit]:
 def echo_of_input(module: Module) -> Iterator[Hit]:
     for function, name in _validation_handlers(module):
         for node in module.inside(function):
-            if isinstance(node, ast.Attribute) and node.attr == "body" and _is_name(node.value, name) and _is_answered(module, node):
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr == "body"
+                and _is_name(node.value, name)
+                and _is_answered(module, node)
+            ):
                 yield Hit(node, f"`{name}.body` goes back to the client")
                 break
             if isinstance(node, ast.Call) and _is_errors(node, name) and _is_answered(module, node):

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 
 from ..model import Hit, rule
-from ..source import FUNCTIONS, Function, Module, argument, elements, has_unknown_keywords, is_true, keyword
-from ..web import DEPENDS, RESPONSE, SETTINGS, dependency, depends, injected, mark_of, named, names_in
+from ..source import FUNCTIONS, Function, Module, argument, elements, has_unknown_keywords, keyword
+from ..web import RESPONSE, SETTINGS, dependency, depends, injected, mark_of, named, names_in
 
 SECRET = re.compile(
     r"(?:^|_)(?:secret|(?:secret|jwt|signing|session|encryption|private|hmac|token)_?key|(?:jwt|session|token|app|cookie)_?secret)$",
@@ -31,7 +31,9 @@ SLOW_FUNCTIONS = frozenset({
     "bcrypt.hashpw", "bcrypt.checkpw", "bcrypt.kdf", "hashlib.pbkdf2_hmac", "hashlib.scrypt",
     "passlib.hash.bcrypt.hash", "passlib.hash.bcrypt.verify", "passlib.hash.argon2.hash", "passlib.hash.argon2.verify",
 })  # fmt: skip
-QUICK_HASHES = frozenset(f"hashlib.{name}" for name in ("sha224", "sha256", "sha384", "sha512", "sha3_256", "sha3_512", "blake2b"))
+QUICK_HASHES = frozenset(
+    f"hashlib.{name}" for name in ("sha224", "sha256", "sha384", "sha512", "sha3_256", "sha3_512", "blake2b")
+)
 SLOW_WORDS = ("bcrypt", "argon2", "pbkdf2", "scrypt", "pwned", "hibp")
 KEY_SCHEMES = named("fastapi.security fastapi.security.api_key", "APIKeyHeader", "APIKeyQuery", "APIKeyCookie")
 BASIC = named("fastapi.security fastapi.security.http", "HTTPBasicCredentials")
@@ -103,7 +105,11 @@ def key_in_code(module: Module) -> Iterator[Hit]:
 )
 def no_algorithms(module: Module) -> Iterator[Hit]:
     for call in _decodings(module, JWT | JOSE):
-        if argument(call, 2, "algorithms") is None and not has_unknown_keywords(call) and not _is_unverified(module, call):
+        if (
+            argument(call, 2, "algorithms") is None
+            and not has_unknown_keywords(call)
+            and not _is_unverified(module, call)
+        ):
             yield Hit(call)
 
 
@@ -123,10 +129,12 @@ def _options(module: Module, call: ast.Call) -> object:
     if not isinstance(node, ast.Dict):
         return None
     options: dict[object, object] = {}
-    for key, value in zip(node.keys, node.values):
+    for key, value in zip(node.keys, node.values, strict=True):
         if key is None:
             return None
-        options[module.constant(key)] = module.constant(value) if not isinstance(value, (ast.List, ast.Tuple)) else value
+        options[module.constant(key)] = (
+            module.constant(value) if not isinstance(value, (ast.List, ast.Tuple)) else value
+        )
     return options
 
 
@@ -159,7 +167,9 @@ def _required(module: Module, options: dict[object, object]) -> set[object]:
     """The claims in `require`; where they can't be told, it is taken that exp is among them."""
     given = options.get("require", ())
     if isinstance(given, (ast.List, ast.Tuple)):
-        return {module.constant(one) for one in given.elts} | ({"exp"} if any(isinstance(one, ast.Starred) for one in given.elts) else set())
+        return {module.constant(one) for one in given.elts} | (
+            {"exp"} if any(isinstance(one, ast.Starred) for one in given.elts) else set()
+        )
     if isinstance(given, (list, tuple, set)):
         return set(given)
     return {"exp"}
@@ -212,12 +222,16 @@ def bearer_as_text(module: Module) -> Iterator[Hit]:
 )
 def number_as_subject(module: Module) -> Iterator[Hit]:
     for call in module.calls():
-        if module.resolve(call.func) not in JWT | JOSE or not isinstance(call.func, ast.Attribute) or call.func.attr != "encode":
+        if (
+            module.resolve(call.func) not in JWT | JOSE
+            or not isinstance(call.func, ast.Attribute)
+            or call.func.attr != "encode"
+        ):
             continue
         payload = argument(call, 0, "payload") or argument(call, 0, "claims")
         payload = module.assigned(payload) if isinstance(payload, ast.Name) else payload  # type: ignore[assignment]
         if isinstance(payload, ast.Dict):
-            for key, value in zip(payload.keys, payload.values):
+            for key, value in zip(payload.keys, payload.values, strict=True):
                 if key is not None and module.constant(key) == "sub" and _is_number(module, value):
                     yield Hit(value)
 
@@ -251,7 +265,11 @@ def claim_outside_try(module: Module) -> Iterator[Hit]:
     for call in _decodings(module, JWT):
         function = module.enclosing(call)
         parent = module.parents.get(call)
-        if function not in injected(module) or not isinstance(parent, ast.Assign) or not isinstance(parent.targets[0], ast.Name):
+        if (
+            function not in injected(module)
+            or not isinstance(parent, ast.Assign)
+            or not isinstance(parent.targets[0], ast.Name)
+        ):
             continue
         options = _options(module, call)
         required = _required(module, options) if isinstance(options, dict) else None
@@ -269,7 +287,11 @@ def _unsafe_reads(module: Module, function: ast.AST, payload: str, required: set
             continue
         user = module.parents.get(node)
         converts = isinstance(user, ast.Call) and module.resolve(user.func) in CONVERTERS and node in user.args
-        if claim not in required and not _is_caught(module, node, CAUGHT_FOR_CLAIMS) and not _is_asked(module, function, payload):
+        if (
+            claim not in required
+            and not _is_caught(module, node, CAUGHT_FOR_CLAIMS)
+            and not _is_asked(module, function, payload)
+        ):
             yield Hit(node, f"`{ast.unparse(node)}` may be missing, and KeyError is not caught")
         elif converts and not _is_caught(module, node, CAUGHT_FOR_VALUES):
             yield Hit(node, f"`{ast.unparse(user)}` may fail, and ValueError is not caught")  # type: ignore[arg-type]
@@ -279,7 +301,12 @@ def _is_asked(module: Module, function: ast.AST, payload: str) -> bool:
     """`if "sub" not in payload` and `payload.get("sub")` show that the author thought of it."""
     return any(
         (isinstance(node, ast.Compare) and payload in names_in(node))
-        or (isinstance(node, ast.Attribute) and node.attr == "get" and isinstance(node.value, ast.Name) and node.value.id == payload)
+        or (
+            isinstance(node, ast.Attribute)
+            and node.attr == "get"
+            and isinstance(node.value, ast.Name)
+            and node.value.id == payload
+        )
         for node in module.inside(function)
     )
 
@@ -360,7 +387,9 @@ def quick_hash(module: Module) -> Iterator[Hit]:
 def _is_password(node: ast.expr) -> bool:
     names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
     names |= {one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute)}
-    return any(name.lower() in ("password", "passwd", "plain_password", "raw_password", "new_password") for name in names)
+    return any(
+        name.lower() in ("password", "passwd", "plain_password", "raw_password", "new_password") for name in names
+    )
 
 
 @rule(
@@ -373,7 +402,11 @@ def _is_password(node: ast.expr) -> bool:
 def compared_secret(module: Module) -> Iterator[Hit]:
     for node in module.nodes(ast.Compare):
         function = module.enclosing(node)
-        if len(node.ops) != 1 or not isinstance(node.ops[0], (ast.Eq, ast.NotEq)) or not isinstance(function, FUNCTIONS):
+        if (
+            len(node.ops) != 1
+            or not isinstance(node.ops[0], (ast.Eq, ast.NotEq))
+            or not isinstance(function, FUNCTIONS)
+        ):
             continue
         for side, other in ((node.left, node.comparators[0]), (node.comparators[0], node.left)):
             if _is_sent_secret(module, function, side) and not (isinstance(other, ast.Constant) and not other.value):
@@ -430,7 +463,9 @@ def called_dependency(module: Module) -> Iterator[Hit]:
         given = argument(call, 0, "dependency")
         if isinstance(given, ast.Call) and (defined := _any_function(module, given)):
             owner, function = defined
-            if isinstance(function, ast.AsyncFunctionDef) or any(isinstance(one, ast.Yield) for one in owner.inside(function)):
+            if isinstance(function, ast.AsyncFunctionDef) or any(
+                isinstance(one, ast.Yield) for one in owner.inside(function)
+            ):
                 yield Hit(given, f"`Depends` gets the result of `{function.name}()`, not the function")
 
 
@@ -439,5 +474,3 @@ def _any_function(module: Module, call: ast.Call) -> tuple[Module, Function] | N
     fake = ast.copy_location(ast.Call(func=ast.Name(id="Depends", ctx=ast.Load()), args=[call.func], keywords=[]), call)
     found = dependency(module, fake)
     return found if found and not found[1].decorator_list else None
-
-

@@ -28,7 +28,9 @@ ASYNC_ENGINE = named("sqlalchemy.ext.asyncio sqlalchemy.ext.asyncio.engine", "cr
 ENGINES = ASYNC_ENGINE | named("sqlalchemy sqlalchemy.engine sqlmodel", "create_engine")
 ASYNC_ENGINE_TYPES = ASYNC_ENGINE | named("sqlalchemy.ext.asyncio sqlalchemy.ext.asyncio.engine", "AsyncEngine")
 SESSIONMAKER = named("sqlalchemy.orm sqlalchemy.orm.session", "sessionmaker")
-SYNC_DRIVERS = re.compile(r"(postgres|postgresql|mysql|mariadb|sqlite|oracle|mssql|postgresql\+psycopg2|mysql\+pymysql)://")
+SYNC_DRIVERS = re.compile(
+    r"(postgres|postgresql|mysql|mariadb|sqlite|oracle|mssql|postgresql\+psycopg2|mysql\+pymysql)://"
+)
 TEXT = named("sqlalchemy sqlalchemy.sql sqlalchemy.sql.expression sqlmodel", "text")
 SESSION_WORK = frozenset({
     "add", "add_all", "commit", "delete", "exec", "execute", "flush", "get", "merge", "query", "refresh", "rollback",
@@ -193,7 +195,9 @@ def _pasted(node: ast.expr) -> set[str]:
         return {node.id}
     if isinstance(node, ast.JoinedStr):
         return {
-            part.value.id for part in node.values if isinstance(part, ast.FormattedValue) and isinstance(part.value, ast.Name)
+            part.value.id
+            for part in node.values
+            if isinstance(part, ast.FormattedValue) and isinstance(part.value, ast.Name)
         }
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Mod)):
         return _pasted(node.left) | (names_in(node.right) if isinstance(node.op, ast.Mod) else _pasted(node.right))
@@ -210,7 +214,7 @@ def _pasted(node: ast.expr) -> set[str]:
     level="warning",
 )
 def wildcards(module: Module) -> Iterator[Hit]:
-    if not any(name.split(".")[0] in ("sqlalchemy", "sqlmodel") for _, name in module.imports()):
+    if not any(name.split(".")[0] in ("sqlalchemy", "sqlmodel") for _, name in module.imports):
         return
     told = set()
     for call in sorted(module.calls(), key=lambda one: (one.lineno, one.col_offset)):
@@ -228,7 +232,8 @@ def wildcards(module: Module) -> Iterator[Hit]:
 
 def _rewritten(module: Module, function: Function, name: str) -> bool:
     return any(
-        isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name for node in module.inside(function)
+        isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == name
+        for node in module.inside(function)
     )
 
 

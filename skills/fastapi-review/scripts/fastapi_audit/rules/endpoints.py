@@ -11,13 +11,30 @@ from ..source import Function, Module, Parameter, argument, keyword
 from ..web import PARAMETER_MARKS, UPLOAD, Route, client_text, injected, is_tested, mark_of, named, names_in, routes
 
 LIMITS = frozenset({"limit", "page_size", "per_page", "pagesize", "perpage", "page_limit", "max_results"})
-PATHS = frozenset({"pathlib.Path", "pathlib.PurePath", "os.path.join", "builtins.open", "aiofiles.open", "anyio.Path", "anyio.open_file"})
+PATHS = frozenset(
+    {
+        "pathlib.Path",
+        "pathlib.PurePath",
+        "os.path.join",
+        "builtins.open",
+        "aiofiles.open",
+        "anyio.Path",
+        "anyio.open_file",
+    }
+)
 FILE_RESPONSE = named("fastapi.responses starlette.responses", "FileResponse")
-CLEANERS = frozenset({"basename", "secure_filename", "is_relative_to", "resolve", "realpath", "abspath", "commonpath", "commonprefix"})
+CLEANERS = frozenset(
+    {"basename", "secure_filename", "is_relative_to", "resolve", "realpath", "abspath", "commonpath", "commonprefix"}
+)
 FETCHERS = frozenset({"get", "post", "put", "patch", "delete", "head", "options", "request", "stream"})
-CLIENTS = named("httpx httpx2", "AsyncClient", "Client") | {"aiohttp.ClientSession", "requests.Session", "requests.session"}
+CLIENTS = named("httpx httpx2", "AsyncClient", "Client") | {
+    "aiohttp.ClientSession",
+    "requests.Session",
+    "requests.session",
+}
 FETCHING = frozenset(
-    {f"{package}.{verb}" for package in ("httpx", "httpx2", "requests") for verb in FETCHERS} | {"urllib.request.urlopen"}
+    {f"{package}.{verb}" for package in ("httpx", "httpx2", "requests") for verb in FETCHERS}
+    | {"urllib.request.urlopen"}
 )
 
 
@@ -40,7 +57,11 @@ def _is_bounded(module: Module, function: Function, one: Parameter) -> bool:
         return True
     fields = named("pydantic pydantic.fields", "Field")
     mark = mark_of(module, one, PARAMETER_MARKS | fields)
-    if mark and (keyword(mark, "le") is not None or keyword(mark, "lt") is not None or any(key.arg is None for key in mark.keywords)):
+    if mark and (
+        keyword(mark, "le") is not None
+        or keyword(mark, "lt") is not None
+        or any(key.arg is None for key in mark.keywords)
+    ):
         return True
     # An alias, or a mark of another package, may hold a bound.
     annotation = one.annotation
@@ -145,5 +166,3 @@ def _fetches(module: Module, call: ast.Call) -> bool:
         return True
     func = call.func
     return isinstance(func, ast.Attribute) and func.attr in FETCHERS and module.made_by(func.value) in CLIENTS
-
-

@@ -33,7 +33,12 @@ def cors(module: Module) -> Iterator[Hit]:
             continue
         origins = module.constant(keyword(call, "allow_origins"))
         pattern = module.constant(keyword(call, "allow_origin_regex"))
-        if (isinstance(origins, (list, tuple, set)) and "*" in origins) or pattern in (".*", "^.*$", "https?://.*", ".+"):
+        if (isinstance(origins, (list, tuple, set)) and "*" in origins) or pattern in (
+            ".*",
+            "^.*$",
+            "https?://.*",
+            ".+",
+        ):
             yield Hit(call)
 
 
@@ -85,11 +90,15 @@ def forwarded(module: Module) -> Iterator[Hit]:
         name: object = None
         if isinstance(use, ast.Subscript) and use.value is node:
             name = module.constant(use.slice)
-        elif isinstance(use, ast.Attribute) and use.attr == "get" and isinstance(call := module.parents.get(use), ast.Call):
+        elif (
+            isinstance(use, ast.Attribute)
+            and use.attr == "get"
+            and isinstance(call := module.parents.get(use), ast.Call)
+        ):
             name, use = module.constant(argument(call, 0, "key")), call
         if isinstance(name, str) and name.lower() == SPOOFED and not _takes_last(module, node):
             yield Hit(use or node, f"the client's address is read from `{name}`")
-    for statement, name in module.imports():
+    for statement, name in module.imports:
         if name == "slowapi.util.get_ipaddr":
             yield Hit(statement, "`get_ipaddr` reads the client's address from a header")
 
@@ -111,7 +120,11 @@ def _takes_last(module: Module, node: ast.AST) -> bool:
 def blocking_client(module: Module) -> Iterator[Hit]:
     for call in module.calls():
         func = call.func
-        if module.is_test or not isinstance(module.enclosing(call), ast.AsyncFunctionDef) or not isinstance(func, ast.Attribute):
+        if (
+            module.is_test
+            or not isinstance(module.enclosing(call), ast.AsyncFunctionDef)
+            or not isinstance(func, ast.Attribute)
+        ):
             continue
         if module.made_by(func.value) in SYNC_CLIENTS and func.attr not in ("close", "pipeline"):
             yield Hit(call, f"`{ast.unparse(func)}` blocks the event loop")
@@ -139,7 +152,10 @@ def cached_coroutine(module: Module) -> Iterator[Hit]:
 )
 def every_proxy(module: Module) -> Iterator[Hit]:
     for call in module.calls():
-        if module.resolve(call.func) in ("uvicorn.run", "uvicorn.Config") and module.constant(keyword(call, "forwarded_allow_ips")) == "*":
+        if (
+            module.resolve(call.func) in ("uvicorn.run", "uvicorn.Config")
+            and module.constant(keyword(call, "forwarded_allow_ips")) == "*"
+        ):
             yield Hit(call)
 
 
@@ -154,6 +170,10 @@ def every_proxy(module: Module) -> Iterator[Hit]:
 def body_limit_of_app(module: Module) -> Iterator[Hit]:
     has_middleware = any(True for _ in middleware(module, CORS))
     for call in module.calls():
-        if module.resolve(call.func) in APP and (given := keyword(call, "max_body_size")) is not None and has_middleware:
+        if (
+            module.resolve(call.func) in APP
+            and (given := keyword(call, "max_body_size")) is not None
+            and has_middleware
+        ):
             if module.constant(given) is not None or not isinstance(given, ast.Constant):
                 yield Hit(given)

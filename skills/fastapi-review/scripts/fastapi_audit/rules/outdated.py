@@ -10,20 +10,89 @@ from ..source import Module, argument, has_unknown_keywords, keyword
 from ..web import APP, MODEL, is_app, is_router, named
 
 APP_KEYWORDS = frozenset(
-    "callbacks contact debug default_response_class dependencies deprecated description docs_url exception_handlers "
-    "form_limits generate_unique_id_function include_in_schema license_info lifespan max_body_size middleware "
-    "on_shutdown on_startup openapi_external_docs openapi_tags openapi_url redirect_slashes redoc_url responses "
-    "root_path root_path_in_servers routes separate_input_output_schemas servers strict_content_type summary "
-    "swagger_ui_init_oauth swagger_ui_oauth2_redirect_url swagger_ui_parameters telemetry terms_of_service title "
-    "version webhooks".split()
+    [
+        "callbacks",
+        "contact",
+        "debug",
+        "default_response_class",
+        "dependencies",
+        "deprecated",
+        "description",
+        "docs_url",
+        "exception_handlers",
+        "form_limits",
+        "generate_unique_id_function",
+        "include_in_schema",
+        "license_info",
+        "lifespan",
+        "max_body_size",
+        "middleware",
+        "on_shutdown",
+        "on_startup",
+        "openapi_external_docs",
+        "openapi_tags",
+        "openapi_url",
+        "redirect_slashes",
+        "redoc_url",
+        "responses",
+        "root_path",
+        "root_path_in_servers",
+        "routes",
+        "separate_input_output_schemas",
+        "servers",
+        "strict_content_type",
+        "summary",
+        "swagger_ui_init_oauth",
+        "swagger_ui_oauth2_redirect_url",
+        "swagger_ui_parameters",
+        "telemetry",
+        "terms_of_service",
+        "title",
+        "version",
+        "webhooks",
+    ]
 )
 PARAMETER_KEYWORDS = frozenset(
-    "alias alias_priority allow_inf_nan convert_underscores decimal_places default default_factory deprecated "
-    "description discriminator embed example examples fail_fast ge gt include_in_schema json_schema_extra le lt "
-    "max_digits max_length media_type min_length multiple_of openapi_examples pattern regex serialization_alias strict "
-    "title union_mode validate_default validation_alias".split()
+    [
+        "alias",
+        "alias_priority",
+        "allow_inf_nan",
+        "convert_underscores",
+        "decimal_places",
+        "default",
+        "default_factory",
+        "deprecated",
+        "description",
+        "discriminator",
+        "embed",
+        "example",
+        "examples",
+        "fail_fast",
+        "ge",
+        "gt",
+        "include_in_schema",
+        "json_schema_extra",
+        "le",
+        "lt",
+        "max_digits",
+        "max_length",
+        "media_type",
+        "min_length",
+        "multiple_of",
+        "openapi_examples",
+        "pattern",
+        "regex",
+        "serialization_alias",
+        "strict",
+        "title",
+        "union_mode",
+        "validate_default",
+        "validation_alias",
+    ]
 )
-PARAMETER_FUNCTIONS = named("fastapi fastapi.param_functions", "Query", "Path", "Body", "Header", "Cookie", "Form", "File")
+PARAMETER_FUNCTIONS = named(
+    "fastapi fastapi.param_functions", "Query", "Path", "Body", "Header", "Cookie", "Form", "File"
+)
 OLD_STATUSES = {
     "HTTP_422_UNPROCESSABLE_ENTITY": "HTTP_422_UNPROCESSABLE_CONTENT",
     "HTTP_413_REQUEST_ENTITY_TOO_LARGE": "HTTP_413_CONTENT_TOO_LARGE",
@@ -48,17 +117,14 @@ TEMPLATES = named("fastapi.templating starlette.templating", "Jinja2Templates")
 
 def _imports(module: Module, package: str) -> Iterator[Hit]:
     """The statements that import a package, each once."""
-    found = {statement: None for statement, name in module.imports() if f"{name}.".startswith(f"{package}.")}
+    found = {statement: None for statement, name in module.imports if f"{name}.".startswith(f"{package}.")}
     yield from map(Hit, found)
 
 
 @rule(
     "FR101",
     "passlib is imported",
-    why=(
-        "It is unmaintained since 2020, raises on every hash with bcrypt 5, and needs `crypt`, gone in Python"
-        " 3.13."
-    ),
+    why=("It is unmaintained since 2020, raises on every hash with bcrypt 5, and needs `crypt`, gone in Python 3.13."),
     mend=(
         "Use pwdlib[argon2]: PasswordHash.recommended(), verify_and_update; it can verify bcrypt hashes that "
         "are stored."
@@ -104,8 +170,7 @@ def fastapi_limiter(module: Module) -> Iterator[Hit]:
     "FR105",
     "fastapi-cache2 is imported",
     why=(
-        "Its last release is of 2024; it has no lock against stampedes, and its default key is the same for "
-        "all users."
+        "Its last release is of 2024; it has no lock against stampedes, and its default key is the same for all users."
     ),
     mend="Use cashews, or redis.asyncio with the user's id in the key.",
     level="warning",
@@ -161,7 +226,11 @@ def _has_lifespan(call: ast.Call) -> bool:
 def removed_methods(module: Module) -> Iterator[Hit]:
     for call in module.calls():
         func = call.func
-        if isinstance(func, ast.Attribute) and func.attr in ("add_event_handler", "route") and is_app(module, func.value):
+        if (
+            isinstance(func, ast.Attribute)
+            and func.attr in ("add_event_handler", "route")
+            and is_app(module, func.value)
+        ):
             yield Hit(call, f"FastAPI has no method `{func.attr}`")
 
 
@@ -177,7 +246,7 @@ def removed_methods(module: Module) -> Iterator[Hit]:
     since={"fastapi": (0, 131)},
 )
 def old_responses(module: Module) -> Iterator[Hit]:
-    for statement, name in module.imports():
+    for statement, name in module.imports:
         if name in OLD_RESPONSES:
             yield Hit(statement, f"`{name.rpartition('.')[2]}` is deprecated")
 
@@ -191,10 +260,9 @@ def old_responses(module: Module) -> Iterator[Hit]:
     since={"fastapi": (0, 117), "starlette": (0, 48)},
 )
 def old_statuses(module: Module) -> Iterator[Hit]:
-    places = {name: node for node in module.nodes(ast.ImportFrom) if module.absolute(node) in STATUS_MODULES
-              for name in (alias.name for alias in node.names)}  # fmt: skip
-    for name, statement in places.items():
-        if name in OLD_STATUSES:
+    for statement, path in module.imports:
+        holder, _, name = path.rpartition(".")
+        if name in OLD_STATUSES and holder in STATUS_MODULES:
             yield Hit(statement, f"`{name}` is now `{OLD_STATUSES[name]}`")
     for node in module.nodes(ast.Attribute):
         if node.attr in OLD_STATUSES and module.resolve(node.value) in STATUS_MODULES:
@@ -255,7 +323,7 @@ def unknown_keywords(module: Module) -> Iterator[Hit]:
     since={"pydantic": (2,)},
 )
 def gone_from_pydantic(module: Module) -> Iterator[Hit]:
-    for statement, name in module.imports():
+    for statement, name in module.imports:
         if name in GONE_FROM_PYDANTIC:
             yield Hit(statement, f"not in Pydantic 2: {GONE_FROM_PYDANTIC[name]}")
 
@@ -268,7 +336,7 @@ def gone_from_pydantic(module: Module) -> Iterator[Hit]:
     since={"fastapi": (0, 126)},
 )
 def pydantic_v1(module: Module) -> Iterator[Hit]:
-    names = list(module.imports())
+    names = list(module.imports)
     if not any(name.startswith("fastapi.") or name == "fastapi" for _, name in names):
         return
     for statement, name in names:
@@ -355,7 +423,7 @@ def _defines(module: Module, name: str, method: str, depth: int = 0) -> bool:
     since={"sqlalchemy": (2,)},
 )
 def declarative(module: Module) -> Iterator[Hit]:
-    for statement, name in module.imports():
+    for statement, name in module.imports:
         if name in DECLARATIVE:
             yield Hit(statement)
 
@@ -394,14 +462,16 @@ def template_response(module: Module) -> Iterator[Hit]:
     "`AsyncClient(app=)` is gone",
     why="httpx 0.28 and httpx2 raise a TypeError.",
     mend=(
-        "AsyncClient(transport=ASGITransport(app=app), base_url=...); run app.router.lifespan_context(app) "
-        "around it."
+        "AsyncClient(transport=ASGITransport(app=app), base_url=...); run app.router.lifespan_context(app) around it."
     ),
     since={"httpx": (0, 28)},
 )
 def async_client(module: Module) -> Iterator[Hit]:
     for call in module.calls():
-        if module.resolve(call.func) in named("httpx httpx2", "AsyncClient", "Client") and keyword(call, "app") is not None:
+        if (
+            module.resolve(call.func) in named("httpx httpx2", "AsyncClient", "Client")
+            and keyword(call, "app") is not None
+        ):
             yield Hit(call)
 
 

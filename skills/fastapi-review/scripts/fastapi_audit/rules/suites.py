@@ -51,5 +51,3 @@ def _is_plain(module: Module, call: ast.Call) -> bool:
     if isinstance(defined, ast.AsyncFunctionDef):
         return True
     return isinstance(defined, ast.FunctionDef) and any(isinstance(one, ast.Yield) for one in module.inside(defined))
-
-
