@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Review FastAPI code: `python audit.py --help`. Needs the folder `fastapi_audit` beside it, and Python 3.10 or newer."""
+"""Review FastAPI code: `python audit.py --help`. Needs the folder `fastapi_audit` beside it; Python 3.10 or newer."""
 
 import sys
 

@@ -1,8 +1,8 @@
 """Claude Code's PostToolUse hook: audits the Python file that was just written, if its project uses FastAPI.
 
 Reads the hook's JSON from standard input. Prints nothing when there is nothing to say; otherwise JSON whose
-`additionalContext` Claude Code shows to the model. It never fails a tool call: whatever goes wrong here is silent, unless
-FASTAPI_PACK_DEBUG is set. FASTAPI_PACK_NO_AUDIT=1 turns it off.
+`additionalContext` Claude Code shows to the model. It never fails a tool call: whatever goes wrong here is silent,
+unless FASTAPI_PACK_DEBUG is set. FASTAPI_PACK_NO_AUDIT=1 turns it off.
 """
 
 import os

@@ -81,15 +81,15 @@ def described(app):
             "api": is_api,
             "websocket": isinstance(original, routing.APIWebSocketRoute),
             "regex": pattern(route),
-            "sample": sample(route, path),
+            "sample": sample(path),
             "public": bool(PUBLIC.search(path)),
             "protected": is_api and asks_who(route.dependant),
             "guarded": any("auth" in str(getattr(one, "cls", "")).lower() for one in app.user_middleware),
             "schemes": any("security" in one for one in described),
-            "untyped": is_untyped(route, original, source) if is_api and described else False,
+            "untyped": is_untyped(original, source) if is_api and described else False,
             "operation_ids": [one["operationId"] for one in described if "operationId" in one],
             "documented": sorted({status.upper() for one in described for status in one.get("responses", {})}),
-            "raised": sorted(raised(source, endpoint)) if described else [],
+            "raised": sorted(raised(source)) if described else [],
         }
 
 
@@ -98,8 +98,8 @@ def pattern(route):
     return regex.pattern if regex is not None else None
 
 
-def sample(route, path: str) -> str:
-    """A path that the route takes, with a value for each parameter that its converter allows and a fixed path never has."""
+def sample(path: str) -> str:
+    """A path that the route takes: each parameter gets a value that its converter allows and no fixed path has."""
     values = {"int": "7", "float": "7.5", "path": "~/~", "uuid": "00000000-0000-4000-8000-000000000000"}
     return re.sub(r"\{\w+(?::(\w+))?\}", lambda found: values.get(found[1] or "", "~"), path)
 
@@ -137,7 +137,7 @@ def tree(endpoint):
     return found if isinstance(found, (ast.FunctionDef, ast.AsyncFunctionDef)) else None
 
 
-def is_untyped(route, original, source) -> bool:
+def is_untyped(original, source) -> bool:
     """No response model, although a JSON body goes out and nobody said that there is none on purpose."""
     from fastapi.responses import JSONResponse
 
@@ -158,7 +158,7 @@ def is_response(node) -> bool:
     return name.endswith("Response") or (isinstance(node, ast.Constant) and node.value is None)
 
 
-def raised(source, endpoint):
+def raised(source):
     """Statuses of the HTTPExceptions that the function itself raises."""
     for node in ast.walk(source) if source else ():
         call = node.exc if isinstance(node, ast.Raise) else None

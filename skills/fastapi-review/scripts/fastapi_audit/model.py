@@ -28,7 +28,7 @@ Check = Callable[["Module"], Iterator[Hit]]
 
 @dataclass(frozen=True)
 class Rule:
-    """One fault. `since` names the first version of a package that has it; `check` is None for rules about the running app."""
+    """One fault. `since` names a package's first version that has it. Rules about the running app have no check."""
 
     id: str
     title: str

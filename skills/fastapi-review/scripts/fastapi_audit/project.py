@@ -20,10 +20,10 @@ SKIPPED = {"__pycache__", "node_modules", "venv", "env", "site-packages", "build
 CLIMB = 6
 # Packages whose own source is never read: the rules know them by name.
 KNOWN = frozenset(sys.stdlib_module_names) | {
-    "aiohttp", "alembic", "anyio", "argon2", "asyncpg", "bcrypt", "boto3", "celery", "fastapi", "fastapi_users", "httpx",
-    "httpx2", "jose", "jwt", "limits", "numpy", "pandas", "passlib", "psycopg", "psycopg2", "pwdlib", "pydantic",
-    "pydantic_settings", "pymongo", "pytest", "pytest_asyncio", "redis", "requests", "slowapi", "sqlalchemy", "sqlmodel",
-    "starlette", "structlog", "uvicorn",
+    "aiohttp", "alembic", "anyio", "argon2", "asyncpg", "bcrypt", "boto3", "celery", "fastapi", "fastapi_users",
+    "httpx", "httpx2", "jose", "jwt", "limits", "numpy", "pandas", "passlib", "psycopg", "psycopg2", "pwdlib",
+    "pydantic", "pydantic_settings", "pymongo", "pytest", "pytest_asyncio", "redis", "requests", "slowapi",
+    "sqlalchemy", "sqlmodel", "starlette", "structlog", "uvicorn",
 }  # fmt: skip
 MANIFESTS = ("pyproject.toml", "setup.cfg", "setup.py", "Pipfile", "uv.lock", "poetry.lock")
 PACKAGES = ("fastapi", "starlette", "pydantic", "sqlalchemy", "httpx")
@@ -182,7 +182,7 @@ def _dotted(path: Path, root: Path) -> str:
 def python_files(paths: Iterable[Path], excluded: Iterable[str] = ()) -> list[Path]:
     """The Python files below these paths, each once.
 
-    A path that is named is taken even if its name would be skipped in a folder above. Raises AuditError if it is missing.
+    What is named is taken even if its name would be skipped in a folder above. Raises AuditError if it is missing.
     """
     patterns = tuple(excluded)
     found: dict[Path, None] = {}
@@ -215,7 +215,7 @@ def _matches(path: Path, top: Path, patterns: tuple[str, ...]) -> bool:
 
 
 def uses_fastapi(start: Path) -> bool:
-    """Whether the project around a folder names FastAPI among what it depends on: the nearest folder that lists anything."""
+    """Whether the nearest list of what a project depends on, from a folder upwards, names FastAPI."""
     nearest = next(filter(None, map(_manifests, _upwards(start))), ())
     return any(NAMED.search(_read(path)) for path in nearest)
 
@@ -229,7 +229,7 @@ def requires_python(start: Path) -> Version:
 
 
 def declared_versions(start: Path) -> dict[str, Version]:
-    """The newest version that the project around a folder allows of each of PACKAGES; exact where a lock file tells it."""
+    """The newest version of PACKAGES that the project around a folder allows; exact where a lock file tells it."""
     near = [_declared_in(folder) for folder in _upwards(start)]
     found: dict[str, Version] = {}
     for declared in [*(locked for locked, _ in near), *(limits for _, limits in near)]:

@@ -22,7 +22,8 @@ SCOPES = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.L
 DEPTH = 8
 # Nodes that give names a meaning.
 BINDING = frozenset({
-    ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.arg, ast.ExceptHandler, ast.Name,
+    ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.arg, ast.ExceptHandler,
+    ast.Name,
 })  # fmt: skip
 # Left out of the index: what they hold is no node, or says nothing by itself.
 DULL = frozenset(
@@ -226,7 +227,7 @@ class Module:
         return ""
 
     def type_of(self, annotation: ast.expr | None, depth: int = 0) -> str:
-        """The class that an annotation names: `X` of `X | None`, `Optional[X]`, `Annotated[X, ...]`, `"X"`, an alias."""
+        """The class that an annotation names: `X` of `X | None`, `Optional[X]`, `Annotated[X, ...]`, `"X"`, aliases."""
         if annotation is None or depth > DEPTH:
             return ""
         if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
@@ -276,8 +277,9 @@ class Module:
         spec = function.args
         plain = [*spec.posonlyargs, *spec.args]
         defaults: list[ast.expr | None] = [None] * (len(plain) - len(spec.defaults))
-        pairs = list(zip(plain, [*defaults, *spec.defaults])) + list(zip(spec.kwonlyargs, spec.kw_defaults))
-        return [Parameter(one.arg, one.annotation, default, one) for one, default in pairs]
+        pairs = zip(plain, [*defaults, *spec.defaults], strict=True)
+        named = zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+        return [Parameter(one.arg, one.annotation, default, one) for one, default in [*pairs, *named]]
 
     def constant(self, node: ast.AST | None, depth: int = 0) -> object:
         """The value of a literal, or of a name that is assigned one literal; None when there is none."""
@@ -294,7 +296,7 @@ class Module:
             return None
 
     def assigned(self, node: ast.AST) -> ast.AST:
-        """The expression behind a name that is assigned exactly once, here or in a module that is imported; else itself."""
+        """The expression behind a name that is assigned once, here or in a module that is imported; else itself."""
         if isinstance(node, ast.Name):
             found = self.find(node.id, node)
             if len(found) == 1 and found[0].kind == "assign" and found[0].value is not None:

@@ -163,7 +163,7 @@ def names_in(node: ast.AST) -> set[str]:
 
 
 def is_tested(module: Module, function: ast.AST, name: str) -> bool:
-    """Whether a function looks at a value before it uses it: in a condition, a comparison, or a function that checks."""
+    """Whether a function looks at a value before it uses it: in a condition, a comparison, a function that checks."""
     for node in module.inside(function):
         if isinstance(node, (ast.If, ast.IfExp, ast.While, ast.Assert)) and name in names_in(node.test):
             return True
@@ -194,9 +194,8 @@ def handled(module: Module) -> list[tuple[ast.AST, str, Function]]:
         elif isinstance(call.func, ast.Call) and _is_handler_call(module, call.func.func, "exception_handler"):
             target, handler = argument(call.func, 0, "exc_class_or_status_code"), argument(call, 0, "func")
         if isinstance(handler, ast.Name):
-            for binding in module.find(handler.id, handler):
-                if isinstance(binding.node, FUNCTIONS):
-                    found.append((call, _exception(module, target), binding.node))
+            functions = [one.node for one in module.find(handler.id, handler) if isinstance(one.node, FUNCTIONS)]
+            found.extend((call, _exception(module, target), one) for one in functions)
     return found
 
 

@@ -23,8 +23,8 @@ JWT = frozenset({"jwt.decode", "jwt.encode", "jwt.api_jwt.decode", "jwt.api_jwt.
 JOSE = frozenset({"jose.jwt.decode", "jose.jwt.encode"})
 BEARER = named("fastapi.security fastapi.security.http", "HTTPBearer")
 HASHERS = (
-    "pwdlib.PasswordHash", "argon2.PasswordHasher", "passlib.context.CryptContext", "pwdlib.hashers.argon2.Argon2Hasher",
-    "pwdlib.hashers.bcrypt.BcryptHasher", "passlib.hash.bcrypt", "passlib.hash.argon2",
+    "pwdlib.PasswordHash", "argon2.PasswordHasher", "passlib.context.CryptContext",
+    "pwdlib.hashers.argon2.Argon2Hasher", "pwdlib.hashers.bcrypt.BcryptHasher", "passlib.hash.bcrypt", "passlib.hash.argon2",
 )  # fmt: skip
 SLOW_METHODS = frozenset({"hash", "verify", "verify_and_update"})
 SLOW_FUNCTIONS = frozenset({
@@ -443,12 +443,12 @@ def bare_cookie(module: Module) -> Iterator[Hit]:
             continue
         if module.is_a(module.made_by(func.value), RESPONSE):
             places = {"secure": 6, "httponly": 7}
-            missing = [one for one, place in places.items() if _is_off(module, argument(call, place, one))]
+            missing = [one for one, place in places.items() if _is_off(argument(call, place, one))]
             if missing:
                 yield Hit(call, f"the cookie `{name}` is set without {' and '.join(missing)}")
 
 
-def _is_off(module: Module, node: ast.expr | None) -> bool:
+def _is_off(node: ast.expr | None) -> bool:
     return node is None or (isinstance(node, ast.Constant) and node.value is False)
 
 

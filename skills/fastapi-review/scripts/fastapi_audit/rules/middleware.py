@@ -15,9 +15,9 @@ SLOWAPI = named("slowapi slowapi.extension", "Limiter")
 SPOOFED = "x-forwarded-for"
 CACHES = frozenset({"functools.lru_cache", "functools.cache"})
 SYNC_CLIENTS = frozenset({
-    "redis.Redis", "redis.StrictRedis", "redis.from_url", "redis.Redis.from_url", "redis.client.Redis", "pymongo.MongoClient",
-    "boto3.client", "boto3.resource", "psycopg2.connect", "psycopg.connect", "psycopg.Connection.connect", "pymysql.connect",
-    "smtplib.SMTP", "smtplib.SMTP_SSL", "sqlite3.connect",
+    "redis.Redis", "redis.StrictRedis", "redis.from_url", "redis.Redis.from_url", "redis.client.Redis",
+    "pymongo.MongoClient", "boto3.client", "boto3.resource", "psycopg2.connect", "psycopg.connect", "psycopg.Connection.connect",
+    "pymysql.connect", "smtplib.SMTP", "smtplib.SMTP_SSL", "sqlite3.connect",
 })  # fmt: skip
 
 
@@ -174,6 +174,5 @@ def body_limit_of_app(module: Module) -> Iterator[Hit]:
             module.resolve(call.func) in APP
             and (given := keyword(call, "max_body_size")) is not None
             and has_middleware
-        ):
-            if module.constant(given) is not None or not isinstance(given, ast.Constant):
-                yield Hit(given)
+        ) and (module.constant(given) is not None or not isinstance(given, ast.Constant)):
+            yield Hit(given)

@@ -6,7 +6,7 @@ UNPROTECTED = Rule(
     "FR901",
     "a route asks nobody who they are",
     why="Anybody on the network may call it.",
-    mend="Depends(current user) at the route or its router; or `# audit: ignore[FR901] why it is public` at the function.",
+    mend="Depends(current user) at the route or its router, or `# audit: ignore[FR901] why it is public` above it.",
     level="warning",
 )
 SHADOWED = Rule(
