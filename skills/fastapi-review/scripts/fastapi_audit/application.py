@@ -91,7 +91,8 @@ def _inspected(target: str, folder: Path, python: str) -> list[dict[str, Any]]:
 
 
 def _route(row: dict[str, Any]) -> Route:
-    return Route(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return Route(**values)
 
 
 def judged(routes: list[Route]) -> Iterator[tuple[Rule, Route, str]]:

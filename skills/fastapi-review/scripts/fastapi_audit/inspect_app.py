@@ -3,6 +3,8 @@
 Called as `python inspect_app.py MODULE:APP RESULT`; the file RESULT gets `{"routes": [...]}` or `{"error": "..."}`.
 """
 
+from __future__ import annotations
+
 import ast
 import importlib
 import inspect
@@ -11,6 +13,10 @@ import re
 import sys
 import textwrap
 import warnings
+from collections.abc import Iterator
+from typing import Any
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # Dependencies that tell who calls, but are no security scheme of FastAPI: known by their names.
 ASKS_WHO = re.compile(
@@ -28,31 +34,31 @@ PUBLIC = re.compile(
 
 def main(target: str, result: str) -> None:
     try:
-        found = {"routes": [*described(load(target))]}
+        found: dict[str, Any] = {"routes": [*described(load(target))]}
     except BaseException as error:
         found = {"error": f"{type(error).__name__}: {error}".strip()}
     with open(result, "w", encoding="utf-8") as out:
         json.dump(found, out)
 
 
-def load(target: str) -> object:
+def load(target: str) -> Any:
     """The app that `module:app` or `module:create_app()` names."""
     from fastapi import FastAPI
 
     module, _, name = target.partition(":")
     factory = name.endswith("()")
-    value: object = importlib.import_module(module)
+    value: Any = importlib.import_module(module)
     for part in name.removesuffix("()").split("."):
         value = getattr(value, part)
     if factory:
-        value = value()  # type: ignore[operator]
+        value = value()
     if not isinstance(value, FastAPI):
         hint = "; for a factory write it with () at the end" if callable(value) and not factory else ""
         raise TypeError(f"{target} is a {type(value).__name__}, not a FastAPI app{hint}")
     return value
 
 
-def described(app):
+def described(app: Any) -> Iterator[dict[str, Any]]:
     """Each route in the order in which requests meet it."""
     from fastapi import routing
 
@@ -93,7 +99,7 @@ def described(app):
         }
 
 
-def pattern(route):
+def pattern(route: Any) -> str | None:
     regex = getattr(route, "path_regex", None)
     return regex.pattern if regex is not None else None
 
@@ -104,7 +110,7 @@ def sample(path: str) -> str:
     return re.sub(r"\{\w+(?::(\w+))?\}", lambda found: values.get(found[1] or "", "~"), path)
 
 
-def asks_who(dependant) -> bool:
+def asks_who(dependant: Any) -> bool:
     from fastapi.security.base import SecurityBase
 
     waiting = [dependant]
@@ -122,14 +128,14 @@ def asks_who(dependant) -> bool:
     return False
 
 
-def place(endpoint):
+def place(endpoint: Any) -> tuple[str | None, int]:
     """The file and the line of `def` or its first decorator."""
     function = inspect.unwrap(endpoint) if callable(endpoint) else None
     code = getattr(function, "__code__", None)
     return (code.co_filename, code.co_firstlineno) if code else (None, 1)
 
 
-def tree(endpoint):
+def tree(endpoint: Any) -> Function | None:
     try:
         found = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(endpoint)))).body[0]
     except (OSError, TypeError, SyntaxError, IndexError):
@@ -137,7 +143,7 @@ def tree(endpoint):
     return found if isinstance(found, (ast.FunctionDef, ast.AsyncFunctionDef)) else None
 
 
-def is_untyped(original, source) -> bool:
+def is_untyped(original: Any, source: Function | None) -> bool:
     """No response model, although a JSON body goes out and nobody said that there is none on purpose."""
     from fastapi.responses import JSONResponse
 
@@ -153,12 +159,12 @@ def is_untyped(original, source) -> bool:
     return any(not is_response(one) for one in returns)
 
 
-def is_response(node) -> bool:
+def is_response(node: ast.expr) -> bool:
     name = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
     return name.endswith("Response") or (isinstance(node, ast.Constant) and node.value is None)
 
 
-def raised(source):
+def raised(source: Function | None) -> Iterator[int]:
     """Statuses of the HTTPExceptions that the function itself raises."""
     for node in ast.walk(source) if source else ():
         call = node.exc if isinstance(node, ast.Raise) else None

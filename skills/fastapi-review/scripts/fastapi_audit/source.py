@@ -250,7 +250,7 @@ class Module:
     def parse_string(self, node: ast.Constant) -> ast.expr | None:
         """The expression in a quoted annotation, put where the string stands."""
         try:
-            parsed = ast.parse(node.value, mode="eval").body
+            parsed = ast.parse(str(node.value), mode="eval").body
         except SyntaxError:
             return None
         for inner in ast.walk(parsed):
@@ -324,7 +324,7 @@ class Module:
             if kind in SCOPES and node is not self.tree:
                 inner = node
                 self.bindings[node] = defaultdict(list)
-            for name in _fields(kind):
+            for name in _fields(kind.__name__):
                 value = getattr(node, name, None)
                 # What a function's line says is evaluated outside of it, names in its parameters excepted.
                 there = inner if name in ("body", "args") else scope
@@ -374,7 +374,7 @@ def _inner_nodes(function: ast.AST) -> Iterator[ast.AST]:
         node = waiting.pop()
         yield node
         if not isinstance(node, (*FUNCTIONS, ast.Lambda)):
-            for name in _fields(type(node)):
+            for name in _fields(type(node).__name__):
                 value = getattr(node, name, None)
                 waiting.extend(
                     child for child in (value if type(value) is list else (value,)) if isinstance(child, ast.AST)
@@ -382,9 +382,10 @@ def _inner_nodes(function: ast.AST) -> Iterator[ast.AST]:
 
 
 @cache
-def _fields(kind: type[ast.AST]) -> tuple[str, ...]:
+def _fields(kind: str) -> tuple[str, ...]:
     """The fields of a type of node that may hold nodes worth indexing."""
-    return () if kind is ast.Constant else tuple(name for name in kind._fields if name not in DULL)
+    known: tuple[str, ...] = getattr(ast, kind)._fields
+    return () if kind == "Constant" else tuple(name for name in known if name not in DULL)
 
 
 def _is_outside(scope: ast.AST, child: ast.AST) -> bool:

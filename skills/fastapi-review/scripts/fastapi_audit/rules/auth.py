@@ -23,8 +23,8 @@ JWT = frozenset({"jwt.decode", "jwt.encode", "jwt.api_jwt.decode", "jwt.api_jwt.
 JOSE = frozenset({"jose.jwt.decode", "jose.jwt.encode"})
 BEARER = named("fastapi.security fastapi.security.http", "HTTPBearer")
 HASHERS = (
-    "pwdlib.PasswordHash", "argon2.PasswordHasher", "passlib.context.CryptContext",
-    "pwdlib.hashers.argon2.Argon2Hasher", "pwdlib.hashers.bcrypt.BcryptHasher", "passlib.hash.bcrypt", "passlib.hash.argon2",
+    "argon2.PasswordHasher", "passlib.context.CryptContext", "passlib.hash.argon2", "passlib.hash.bcrypt",
+    "pwdlib.PasswordHash", "pwdlib.hashers.argon2.Argon2Hasher", "pwdlib.hashers.bcrypt.BcryptHasher",
 )  # fmt: skip
 SLOW_METHODS = frozenset({"hash", "verify", "verify_and_update"})
 SLOW_FUNCTIONS = frozenset({
@@ -66,11 +66,12 @@ def default_secret(module: Module) -> Iterator[Hit]:
 
 
 def _default_of_field(module: Module, value: ast.expr) -> ast.expr | None:
+    default: ast.expr | None = value
     if isinstance(value, ast.Call) and module.resolve(value.func) in FIELDS:
-        value = argument(value, 0, "default")  # type: ignore[assignment]
-    if isinstance(value, ast.Call) and module.resolve(value.func) in SECRET_TYPES:
-        return value.args[0] if value.args else None
-    return value
+        default = argument(value, 0, "default")
+    if isinstance(default, ast.Call) and module.resolve(default.func) in SECRET_TYPES:
+        return default.args[0] if default.args else None
+    return default
 
 
 def _is_guessable(module: Module, node: ast.expr | None) -> bool:
@@ -228,8 +229,8 @@ def number_as_subject(module: Module) -> Iterator[Hit]:
             or call.func.attr != "encode"
         ):
             continue
-        payload = argument(call, 0, "payload") or argument(call, 0, "claims")
-        payload = module.assigned(payload) if isinstance(payload, ast.Name) else payload  # type: ignore[assignment]
+        given = argument(call, 0, "payload") or argument(call, 0, "claims")
+        payload = module.assigned(given) if given else None
         if isinstance(payload, ast.Dict):
             for key, value in zip(payload.keys, payload.values, strict=True):
                 if key is not None and module.constant(key) == "sub" and _is_number(module, value):
@@ -294,7 +295,7 @@ def _unsafe_reads(module: Module, function: ast.AST, payload: str, required: set
         ):
             yield Hit(node, f"`{ast.unparse(node)}` may be missing, and KeyError is not caught")
         elif converts and not _is_caught(module, node, CAUGHT_FOR_VALUES):
-            yield Hit(node, f"`{ast.unparse(user)}` may fail, and ValueError is not caught")  # type: ignore[arg-type]
+            yield Hit(node, f"converting `{ast.unparse(node)}` may fail, and ValueError is not caught")
 
 
 def _is_asked(module: Module, function: ast.AST, payload: str) -> bool:

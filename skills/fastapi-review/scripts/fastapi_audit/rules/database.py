@@ -189,7 +189,7 @@ def text_from_client(module: Module) -> Iterator[Hit]:
             yield Hit(call, f"`{free[0]}` becomes SQL")
 
 
-def _pasted(node: ast.expr) -> set[str]:
+def _pasted(node: ast.AST) -> set[str]:
     """Names whose text is put into a string, or is the string."""
     if isinstance(node, ast.Name):
         return {node.id}
@@ -223,7 +223,7 @@ def wildcards(module: Module) -> Iterator[Hit]:
             continue
         function = module.enclosing(call)
         if isinstance(function, FUNCTIONS) and function in injected(module) and function not in told:
-            pasted = _pasted(module.assigned(call.args[0]) if isinstance(call.args[0], ast.Name) else call.args[0])  # type: ignore[arg-type]
+            pasted = _pasted(module.assigned(call.args[0]))
             if names := sorted(pasted & client_text(module, function)):
                 if not _rewritten(module, function, names[0]):
                     told.add(function)

@@ -15,9 +15,9 @@ SLOWAPI = named("slowapi slowapi.extension", "Limiter")
 SPOOFED = "x-forwarded-for"
 CACHES = frozenset({"functools.lru_cache", "functools.cache"})
 SYNC_CLIENTS = frozenset({
-    "redis.Redis", "redis.StrictRedis", "redis.from_url", "redis.Redis.from_url", "redis.client.Redis",
-    "pymongo.MongoClient", "boto3.client", "boto3.resource", "psycopg2.connect", "psycopg.connect", "psycopg.Connection.connect",
-    "pymysql.connect", "smtplib.SMTP", "smtplib.SMTP_SSL", "sqlite3.connect",
+    "boto3.client", "boto3.resource", "psycopg.Connection.connect", "psycopg.connect", "psycopg2.connect",
+    "pymongo.MongoClient", "pymysql.connect", "redis.Redis", "redis.Redis.from_url", "redis.StrictRedis",
+    "redis.client.Redis", "redis.from_url", "smtplib.SMTP", "smtplib.SMTP_SSL", "sqlite3.connect",
 })  # fmt: skip
 
 

@@ -436,8 +436,8 @@ def declarative(module: Module) -> Iterator[Hit]:
     since={"fastapi": (0, 137)},
 )
 def routes_as_list(module: Module) -> Iterator[Hit]:
-    for node in module.nodes(ast.For, ast.comprehension):
-        it = node.iter
+    loops = [one.iter for one in module.nodes(ast.For)] + [one.iter for one in module.nodes(ast.comprehension)]
+    for it in loops:
         if isinstance(it, ast.Attribute) and it.attr == "routes" and is_router(module, it.value):
             yield Hit(it)
 
