@@ -81,7 +81,7 @@ class Module:
     # ------------------------------------------------------------ nodes
 
     def nodes(self, *kinds: type[Node]) -> Iterator[Node]:
-        """Every node of these types, in no order."""
+        """Every node of these types, in no order; not for constants and names."""
         for kind in kinds:
             yield from self.by_type[kind]  # type: ignore[misc]
 
@@ -331,7 +331,8 @@ class Module:
                 for child in value if type(value) is list else (value,):
                     if isinstance(child, ast.AST):
                         parents[child] = node
-                        waiting.append((child, there))
+                        if not _is_leaf(child):
+                            waiting.append((child, there))
 
     def _bind(self, node: ast.AST, scope: ast.AST) -> None:
         names = self.bindings[scope]
@@ -365,6 +366,11 @@ class Module:
         if isinstance(parent, ast.withitem):
             return Binding("with", parent, value=parent.context_expr)
         return Binding("other", node)
+
+
+def _is_leaf(node: ast.AST) -> bool:
+    """Constants, and names that are read: half of all nodes, and nothing below them."""
+    return type(node) is ast.Constant or (type(node) is ast.Name and type(node.ctx) is ast.Load)
 
 
 def _inner_nodes(function: ast.AST) -> Iterator[ast.AST]:
