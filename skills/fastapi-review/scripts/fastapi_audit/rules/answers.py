@@ -16,6 +16,7 @@ from ..web import (
     handled,
     injected,
     is_tested,
+    middleware,
     named,
     routes,
 )
@@ -107,7 +108,8 @@ def _is_name(node: ast.AST, name: str) -> bool:
     level="warning",
 )
 def exception_handler(module: Module) -> Iterator[Hit]:
-    has_cors = any(name in CORS for _, name in module.imports)
+    # `CORSMiddleware(...)` by itself may be how the handler adds the headers.
+    has_cors = any(module.resolve(call.func) not in CORS for call in middleware(module, CORS))
     for node, exception, _ in handled(module):
         if exception in ("builtins.Exception", "500") and has_cors:
             yield Hit(node)

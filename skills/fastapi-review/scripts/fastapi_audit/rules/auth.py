@@ -11,7 +11,7 @@ from ..source import FUNCTIONS, Function, Module, argument, elements, has_unknow
 from ..web import RESPONSE, SETTINGS, dependency, depends, injected, mark_of, named, names_in
 
 SECRET = re.compile(
-    r"(?:^|_)(?:secret|(?:secret|jwt|signing|session|encryption|private|hmac|token)_?key|(?:jwt|session|token|app|cookie)_?secret)$",
+    r"(?:^|_)(?:secret|(?:secret|jwt|signing|encryption|private|hmac)_?key|(?:jwt|session|token|app|cookie)_?secret)$",
     re.IGNORECASE,
 )
 ENVIRONMENT = frozenset({"os.getenv", "os.environ.get"})

@@ -12,6 +12,7 @@ from ..source import FUNCTIONS, Function, Module, argument, has_unknown_keywords
 from ..web import (
     ASYNC_SESSION,
     MODEL,
+    SETTINGS,
     SYNC_SESSION,
     client_text,
     dependency,
@@ -251,7 +252,9 @@ def made_once(module: Module) -> Iterator[Hit]:
         elif name in FIELDS:
             yield from _if_made_once(module, argument(call, 0, "default"))
     for owner in module.nodes(ast.ClassDef):
-        if any(module.is_a(module.resolve(base), MODEL) for base in owner.bases):
+        bases = [module.resolve(base) for base in owner.bases]
+        # Settings are made once as well: a key of its own for each start may be meant.
+        if any(module.is_a(one, MODEL) for one in bases) and not any(module.is_a(one, SETTINGS) for one in bases):
             values = [one.value for one in owner.body if isinstance(one, ast.AnnAssign)]
             yield from _if_made_once(module, *values)
 
