@@ -31,6 +31,7 @@ SLOW_FUNCTIONS = frozenset({
     "bcrypt.hashpw", "bcrypt.checkpw", "bcrypt.kdf", "hashlib.pbkdf2_hmac", "hashlib.scrypt",
     "passlib.hash.bcrypt.hash", "passlib.hash.bcrypt.verify", "passlib.hash.argon2.hash", "passlib.hash.argon2.verify",
 })  # fmt: skip
+CONTEXT_MANAGERS = frozenset({"contextlib.asynccontextmanager"})
 QUICK_HASHES = frozenset(
     f"hashlib.{name}" for name in ("sha224", "sha256", "sha384", "sha512", "sha3_256", "sha3_512", "blake2b")
 )
@@ -337,8 +338,16 @@ def hash_on_loop(module: Module) -> Iterator[Hit]:
         function = module.enclosing(call)
         if not isinstance(function, ast.AsyncFunctionDef) or isinstance(module.parents.get(call), ast.Await):
             continue
-        if not module.is_test and (_is_slow(module, call) or _calls_slow(module, call)):
+        if not _serves_nobody(module, function) and (_is_slow(module, call) or _calls_slow(module, call)):
             yield Hit(call, f"`{ast.unparse(call.func)}` hashes a password on the event loop")
+
+
+def _serves_nobody(module: Module, function: ast.AsyncFunctionDef) -> bool:
+    """Tests, scripts that run a loop of their own, and a lifespan: no request waits there."""
+    is_script = any(module.resolve(call.func) in ("asyncio.run", "anyio.run") for call in module.calls())
+    return (
+        module.is_test or is_script or any(module.resolve(one) in CONTEXT_MANAGERS for one in function.decorator_list)
+    )
 
 
 def _is_slow(module: Module, call: ast.Call) -> bool:
