@@ -286,6 +286,7 @@ def _by_hand(wired: Wiring) -> list[str]:
         ("after it", parts.stop), ("middleware", tuple(f"{one.add}, around {one.outside}" for one in parts.middleware)),
         ("CORS allow_headers", parts.cors_allow), ("CORS expose_headers", parts.cors_expose),
         ("body limit at least", parts.body_limit), ("packages", wired.requirements),
+        ("change", tuple(f"{find.strip()} -> {new.strip()!r}" for find, new in parts.edits)),
     ):  # fmt: skip
         if lines:
             hints.append(f"{title}: {'; '.join(lines)}")
