@@ -272,12 +272,19 @@ def test_blocks_that_come_later_get_a_migration(workspace_at, tmp_path):
     assert re.search(r"made the migration migrations/versions/\w+_first\.py", first.stdout), first.stdout
     second = run("--with", "uploads", "app", cwd=tmp_path)
     assert re.search(r"made the migration migrations/versions/\w+_add_files_share_links\.py", second.stdout)
-    assert "migration" not in run("--with", "etag", "app", cwd=tmp_path).stdout
+    assert "made" not in run("--with", "etag", "app", cwd=tmp_path).stdout
     workspace = workspace_at(tmp_path)
     some = ["tests/test_share_links.py", "tests/test_migrations.py"]
     assert "6 passed" in workspace.check("-m", "pytest", "-q", "-p", "no:cacheprovider", *some)
     workspace.check("-m", "ruff", "check", "--no-cache", ".")
     workspace.check("-m", "ruff", "format", "--no-cache", "--check", ".")
+
+
+def test_a_migration_waits_until_the_app_imports_the_new_tables(tmp_path):
+    assert run("--with", "migrations", "app", cwd=tmp_path).returncode == 0
+    edit(tmp_path / "app/application.py", 'title="Service"', 'title="Shop"')
+    assert "made the migration" not in run("--with", "auth", "app", cwd=tmp_path).stdout
+    assert "made the migration" in run("--with", "auth", "--wire", "app", cwd=tmp_path).stdout
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -356,7 +363,8 @@ def test_another_package_gets_modules_and_is_told_the_rest(workspace_at, tmp_pat
     assert {name: after[name] for name in before} == before
     assert {"billing/api/rate_limit.py", "billing/api/pagination.py", "billing/api/errors.py"} <= set(after)
     assert not {"billing/api/health.py", "tests/conftest.py"} & set(after)
-    assert "in the lifespan: app.state.limiter = make_limiter(settings.rate_limit_storage)" in done.stdout
+    assert "app.state.limiter = make_limiter(settings.rate_limit_storage)" in done.stdout
+    assert "beside the app: add_error_handlers(app)" in done.stdout
     assert "limits>=5.8" in done.stdout
     program = "import billing.api.rate_limit, billing.api.pagination"
     workspace_at(tmp_path).check("-W", "error", "-c", program)

@@ -170,6 +170,7 @@ def make_plan(library: Library, wanted: Sequence[str], place: Place, *, force: b
     _check_kept(changes, choice, place)
     if not whole:
         hints += _by_hand(wiring(library, asked))
+        hints.append(f"all of it in one file: {library.project / APPLICATION}")
     in_order = tuple(_in_order(changes, place))
     versions = _versions(choice, changes, place)
     message = f"add {', '.join(wanted)}" if versions and any(versions.glob("*.py")) else "first"
@@ -285,6 +286,7 @@ def _by_hand(wired: Wiring) -> list[str]:
         ("after it", parts.stop), ("middleware", tuple(f"{one.add}, around {one.outside}" for one in parts.middleware)),
         ("CORS allow_headers", parts.cors_allow), ("CORS expose_headers", parts.cors_expose),
         ("body limit at least", parts.body_limit), ("packages", wired.requirements),
+        ("change", tuple(f"{find.strip()} -> {new.strip()!r}" for find, new in parts.edits)),
     ):  # fmt: skip
         if lines:
             hints.append(f"{title}: {'; '.join(lines)}")
@@ -303,6 +305,10 @@ def _in_order(changes: Iterable[Change], place: Place) -> list[Change]:
 
 
 def _versions(choice: Choice, changes: Iterable[Change], place: Place) -> Path | None:
-    """Where a migration may be due: the app has migrations, and a module is new."""
-    is_due = any(change.kind == "new" and change.path.parent == place.package for change in changes)
+    """Where a migration may be due: the app has migrations, and a module is new or the app imports others."""
+    app = place.package / APPLICATION
+    is_due = any(
+        change.writes and change.path.parent == place.package and (change.kind == "new" or change.path == app)
+        for change in changes
+    )
     return place.beside / "migrations" / "versions" if is_due and "migrations" in choice.blocks else None
