@@ -43,7 +43,7 @@ def queue(assemble):
 
 
 def test_jobs_keep_their_promises(queue, fresh_url):
-    assert "18 passed" in queue.check(*PYTEST, "tests/test_jobs.py", TEST_DATABASE_URL=fresh_url())
+    assert "19 passed" in queue.check(*PYTEST, "tests/test_jobs.py", TEST_DATABASE_URL=fresh_url())
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -230,6 +231,22 @@ async def test_who_lost_the_lease_changes_nothing(sessions: Sessions) -> None:
     await add(sessions)
     async with worker(sessions, handler):
         await until(lambda: is_empty(sessions))
+    assert await notes(sessions) == 0
+
+
+async def test_a_job_that_another_worker_has_is_left_to_it(sessions: Sessions) -> None:
+    ended = asyncio.Event()
+
+    async def handler(db: AsyncSession, job: Claim) -> None:
+        async with sessions() as other, other.begin():
+            await other.execute(update(Job).values(lease=uuid.uuid4(), due_at=utc_now() + timedelta(hours=1)))
+        await write_note(db, job)
+        ended.set()
+
+    await add(sessions)
+    async with worker(sessions, handler):
+        await ended.wait()
+    assert [job.attempts for job in await rows(sessions)] == [1]
     assert await notes(sessions) == 0
 
 
