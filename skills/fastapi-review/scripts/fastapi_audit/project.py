@@ -69,6 +69,7 @@ class Project:
     audited: list[Module] = field(default_factory=list)
     _places: dict[tuple[Path, str], Path | None] = field(default_factory=dict)
     _holders: dict[tuple[Path, str], list[Path]] = field(default_factory=dict)
+    _test_settings: dict[Path, list[str]] = field(default_factory=dict)
     _defined: dict[tuple[Path, str], Definition | None] = field(default_factory=dict)
 
     def read(self, path: Path) -> Module | Broken:
@@ -152,6 +153,13 @@ class Project:
         return self._holders[key]
 
     # ------------------------------------------------------------ what the whole project does
+
+    def test_settings(self, folder: Path) -> list[str]:
+        """The texts of what may configure pytest for the tests in a folder."""
+        if folder not in self._test_settings:
+            names = ("pyproject.toml", "pytest.ini", "pytest.toml", "setup.cfg", "tox.ini", "conftest.py")
+            self._test_settings[folder] = [_read(one / name) for one in _upwards(folder) for name in names]
+        return self._test_settings[folder]
 
     @cached_property
     def audited_text(self) -> str:

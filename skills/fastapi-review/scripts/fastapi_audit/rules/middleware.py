@@ -176,3 +176,19 @@ def body_limit_of_app(module: Module) -> Iterator[Hit]:
             and has_middleware
         ) and (module.constant(given) is not None or not isinstance(given, ast.Constant)):
             yield Hit(given)
+
+
+@rule(
+    "FR609",
+    "a limited route lacks the parameter `request`",
+    why="SlowAPI finds the client through it, and raises at import without it.",
+    mend="request: Request, with exactly this name.",
+)
+def limit_without_request(module: Module) -> Iterator[Hit]:
+    for function in module.functions():
+        names = {one.name for one in module.parameters(function)}
+        for decorator in function.decorator_list:
+            func = decorator.func if isinstance(decorator, ast.Call) else None
+            if isinstance(func, ast.Attribute) and func.attr == "limit" and module.made_by(func.value) in SLOWAPI:
+                if not names & {"request", "websocket"} and function.args.kwarg is None:
+                    yield Hit(function)

@@ -490,3 +490,17 @@ def uvicorn_object(module: Module) -> Iterator[Hit]:
         given = argument(call, 0, "app")
         if wants and given is not None and is_app(module, given):
             yield Hit(call)
+
+
+@rule(
+    "FR124",
+    "`MISSING` is imported from where it was an experiment",
+    why="The old place warns since Pydantic 2.14, and with warnings as errors it fails.",
+    mend="from pydantic import MISSING",
+    level="warning",
+    since={"pydantic": (2, 14)},
+)
+def old_missing(module: Module) -> Iterator[Hit]:
+    for statement, name in module.imports:
+        if name == "pydantic.experimental.missing_sentinel.MISSING":
+            yield Hit(statement)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from ..model import Hit, rule
-from ..source import Module
+from ..source import Binding, Module
 from ..web import DEPENDS, is_app
 
+# What makes a test or a fixture run in a loop: marks, configuration, or a hook that adds marks.
+MARKS = re.compile(r"asyncio|anyio|trio")
+AUTOMATIC = re.compile(r"a(?:syncio|nyio)_mode\s*=\s*[\"']?auto|pytest_collection_modifyitems|pytest_pyfunc_call")
 FIXTURES = frozenset({"pytest.fixture", "pytest_asyncio.fixture"})
 
 
@@ -51,3 +55,57 @@ def _is_plain(module: Module, call: ast.Call) -> bool:
     if isinstance(defined, ast.AsyncFunctionDef):
         return True
     return isinstance(defined, ast.FunctionDef) and any(isinstance(one, ast.Yield) for one in module.inside(defined))
+
+
+@rule(
+    "FR703",
+    "an async test has no mark",
+    why="pytest runs no coroutines by itself: since version 9 such a test fails, before it was skipped.",
+    mend="pytestmark = pytest.mark.anyio, with a fixture anyio_backend; or pytest-asyncio's mark.",
+)
+def unmarked_test(module: Module) -> Iterator[Hit]:
+    tests = [
+        one for one in module.nodes(ast.AsyncFunctionDef) if one.name.startswith("test_") and _is_collected(module, one)
+    ]
+    if not tests or not module.path.name.startswith("test_") or _is_automatic(module):
+        return
+    marked = any(binding.value and MARKS.search(ast.unparse(binding.value)) for binding in _pytestmarks(module))
+    for test in tests if not marked else ():
+        owner = module.parents.get(test)
+        decorators = [*test.decorator_list, *(owner.decorator_list if isinstance(owner, ast.ClassDef) else [])]
+        # A decorator, or a fixture of the loop's name, may be what runs it.
+        if not decorators and "anyio_backend" not in {one.name for one in module.parameters(test)}:
+            yield Hit(test)
+
+
+def _is_collected(module: Module, test: ast.AsyncFunctionDef) -> bool:
+    owner = module.parents.get(test)
+    return owner is module.tree or (
+        isinstance(owner, ast.ClassDef) and owner.name.startswith("Test") and not owner.bases
+    )
+
+
+def _pytestmarks(module: Module) -> list[Binding]:
+    scopes = [module.tree, *module.nodes(ast.ClassDef)]
+    return [one for scope in scopes for one in module.bindings.get(scope, {}).get("pytestmark", [])]
+
+
+@rule(
+    "FR704",
+    "an async fixture under `@pytest.fixture`",
+    why="pytest-asyncio in its strict mode, the default, does not run it: the test gets a coroutine or an error.",
+    mend="@pytest_asyncio.fixture; or asyncio_mode = auto; or the anyio plugin.",
+)
+def plain_async_fixture(module: Module) -> Iterator[Hit]:
+    uses = "pytest.mark.asyncio" in module.text or any(name.startswith("pytest_asyncio") for _, name in module.imports)
+    if not uses or "anyio" in module.text or _is_automatic(module):
+        return
+    for function in module.nodes(ast.AsyncFunctionDef):
+        for decorator in function.decorator_list:
+            if module.resolve(decorator.func if isinstance(decorator, ast.Call) else decorator) == "pytest.fixture":
+                yield Hit(function)
+
+
+def _is_automatic(module: Module) -> bool:
+    """Whether a configuration or a conftest.py above runs coroutines without marks."""
+    return any(AUTOMATIC.search(text) for text in module.project.test_settings(module.path.parent))
