@@ -216,6 +216,19 @@ def signature(secret: str, message_id: str, timestamp: str, body: bytes) -> str:
     return "v1," + base64.b64encode(hmac.new(key, signed, "sha256").digest()).decode()
 
 
+def test_signatures_are_those_of_standard_webhooks(hooked):
+    """The example that its libraries are tested with."""
+    hooked.check(
+        "-c",
+        """
+from app.webhooks import read_secret, sign
+secret = read_secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+headers = sign([secret], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+assert headers["webhook-signature"] == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", headers
+""",
+    )
+
+
 def test_an_event_is_delivered_signed(caller, receiver):
     receiver, url = receiver
     owner, endpoint = register(caller, url)

@@ -18,7 +18,8 @@ FRONT = "https://front.example"
 
 def consume(socket: ClientConnection, *, talking: bool = False) -> None:
     """Read until it is closed."""
-    while True:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
         if talking:
             socket.send(json.dumps({"text": "still here"}))
             time.sleep(0.21)
