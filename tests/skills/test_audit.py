@@ -4,11 +4,9 @@ import ast
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -395,26 +393,6 @@ def test_syntax_and_imports_fit_python_3_10():
             assert not newer & set(names), path
 
 
-def test_twenty_thousand_lines_take_at_most_a_second(tmp_path):
-    """Processor time, the best of three, as other work on the machine stretches both."""
-    parts = sorted(ROOT.glob("evals/tasks/*/solution/app/*.py"))
-    lines = 0
-    while lines < 20_000:
-        for path in parts:
-            text = path.read_text()
-            folder = tmp_path / f"{path.parents[2].name}{lines}"
-            folder.mkdir(exist_ok=True)
-            (folder / path.name).write_text(text)
-            lines += text.count("\n")
-    files = sorted(tmp_path.rglob("*.py"))
-    took = []
-    for _ in range(3):
-        begun = time.process_time()
-        assert audit(files, RULES) == []
-        took.append(time.process_time() - begun)
-    assert min(took) <= 1.0
-
-
 def test_known_keywords_are_those_of_the_installed_fastapi():
     from fastapi import Body, Cookie, FastAPI, File, Form, Header, Path, Query
     from fastapi_audit.rules.outdated import APP_KEYWORDS, PARAMETER_KEYWORDS
@@ -665,23 +643,3 @@ def test_hook_never_fails_a_tool_call(event, tmp_path):
     (entry,) = HOOKS["hooks"]["PostToolUse"]
     done = run_hook(entry["hooks"][0]["command"], event, tmp_path, {"FASTAPI_PACK_DEBUG": ""})
     assert is_silent(done)
-
-
-def test_hook_costs_little_beside_python(tmp_path):
-    """Processor time of the whole command with a file of usual size, the best of five, less that of a bare Python."""
-    source = (ROOT / "skills/fastapi-auth/snippets/auth_routes.py").read_text()
-    (tmp_path / "auth_routes.py").write_text(source)
-    event = json.dumps({"cwd": str(tmp_path), "tool_input": {"file_path": "auth_routes.py"}})
-    bare = min(_cost([sys.executable, "-S", "-c", "pass"], "") for _ in range(5))
-    hook = min(_cost([sys.executable, "-S", str(SCRIPTS / "hook.py")], event) for _ in range(5))
-    assert hook - bare <= 0.150
-
-
-def _cost(command: list[str], given: str) -> float:
-    def used() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    before = used()
-    subprocess.run(command, input=given, text=True, check=True, capture_output=True)
-    return used() - before
