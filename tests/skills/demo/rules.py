@@ -117,8 +117,8 @@ async def group() -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(find())
-    except* NotFound:
-        raise NotFound from None
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 @router.get("/stream", response_class=StreamingResponse)
