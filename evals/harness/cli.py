@@ -212,7 +212,7 @@ def grade(
 def prove(
     names: Annotated[list[str] | None, typer.Argument(help="Tasks; all when none is named.")] = None,
     mutant: Annotated[list[str] | None, typer.Option("--mutant", help="Only these mutants.")] = None,
-    jobs: Jobs = 2,
+    jobs: Jobs = 3,  # one waits while two compute
     as_json: AsJson = False,
     unconfined: Unconfined = False,
 ) -> None:
