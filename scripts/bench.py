@@ -1,192 +1,33 @@
-"""What the harness costs, beside the same work done without it in the same run. Prints; asserts nothing."""
+"""What the harness and the pack cost. Prints; asserts nothing."""
 
 from __future__ import annotations
 
-import json
 import os
-import resource
-import secrets
-import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from statistics import median
-from tempfile import TemporaryDirectory
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "evals"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "evals"))
 
-import anyio  # noqa: E402
-from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ResultMessage  # noqa: E402
+from benchmarks import harness, measure, pack
 
-from harness import contract, sandbox, tasks, workspace  # noqa: E402
-from harness.agents import Claude, Setting, arm  # noqa: E402
-from harness.agents.claude import CLI, QUIET, TOOLS  # noqa: E402
-from harness.agents.messages import Refusal, Request, events  # noqa: E402
-from harness.agents.scripted import ScriptedModel, script  # noqa: E402
-from harness.grade import Grader, grader  # noqa: E402
-from harness.model import Task  # noqa: E402
-
-ROUNDS = 3
-
-
-def cpu_seconds() -> float:
-    """CPU of this process and of every descendant that has ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
-
-
-@contextmanager
-def bare_server(model: ScriptedModel) -> Iterator[int]:
-    """The scripted model on a TCP port, as the shortest script would serve it."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  the base class's name
-            pass
-
-        def do_POST(self) -> None:
-            raw = self.rfile.read(int(self.headers["content-length"]))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            answer = model.answer(Request(headers, json.loads(raw), raw))
-            refused = isinstance(answer, Refusal)
-            data = answer.data() if isinstance(answer, Refusal) else b"".join(events(answer))
-            self.send_response(403 if refused else 200)
-            self.send_header("content-type", "application/json" if refused else "text/event-stream")
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
-
-
-async def _drive(options: ClaudeAgentOptions, prompt: str) -> None:
-    async with ClaudeSDKClient(options) as client:
-        await client.query(prompt)
-        async for message in client.receive_response():
-            if isinstance(message, ResultMessage) and message.is_error:
-                raise RuntimeError(f"the bare conversation failed: {message.result}")
-    await anyio.sleep(0.05)
-
-
-def bare(task: Task, folder: Path, home: Path) -> None:
-    """The same conversation by a plain SDK script: no sandbox, no workspace rules, no judgement."""
-    workspace.starter(task, folder)
-    pack = arm("pack")
-    model = ScriptedModel(script(task, pack, str(ROOT), task.solution, str(folder)))
-    path = f"{sandbox.SERVICE_ENVIRONMENT}/bin:/usr/local/bin:/usr/bin:/bin"
-    with bare_server(model) as port:
-        environment = {
-            **dict.fromkeys(QUIET, "1"),
-            "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{port}",
-            "ANTHROPIC_API_KEY": "dummy",
-            "CLAUDE_CONFIG_DIR": str(home / ".claude"),
-            "HOME": str(home),
-            "PATH": path,
-        }
-        options = ClaudeAgentOptions(
-            cwd=str(folder),
-            cli_path=str(CLI),
-            env=environment,
-            setting_sources=[],
-            plugins=[{"type": "local", "path": str(ROOT)}],
-            tools=TOOLS,
-            allowed_tools=TOOLS,
-            permission_mode="acceptEdits",
-            model="sonnet",
-        )
-        anyio.run(_drive, options, contract.prompt(task, pack.agent))
-    if model.problems():
-        raise RuntimeError(f"the bare conversation left the script: {model.problems()}")
-
-
-def _measured(work: Callable[[], object]) -> float:
-    before = cpu_seconds()
-    work()
-    return cpu_seconds() - before
-
-
-def overhead(judge: Grader) -> None:
-    """CPU of a scripted trial without its grading, beside the same conversation by a bare script."""
-    task = tasks.load(tasks.names()[0])
-    ours, plain = [], []
-    for _ in range(ROUNDS):
-        with TemporaryDirectory(prefix="bench-") as name:
-            place = Path(name)
-            plain.append(_measured(lambda place=place: bare(task, place / "plain", place / "home")))  # type: ignore[misc]
-            agent = Claude(arm("pack"), Setting(place, judge.etc, judge.confined))
-            ours.append(_measured(lambda place=place, agent=agent: agent.work(task, place / "ours")))  # type: ignore[misc]
-    print(f"scripted trial, {task.name}: {median(ours):.2f} CPU s; bare SDK script: {median(plain):.2f} CPU s; "
-          f"ratio {median(ours) / median(plain):.2f} (goal: at most 1.3)")  # fmt: skip
-
-
-def start(judge: Grader) -> None:
-    """From the begin of a grading to a listening service, beside uvicorn started plainly on the same database."""
-    for name in tasks.names():
-        task = tasks.load(name)
-        with TemporaryDirectory(prefix="bench-") as folder:
-            answer = workspace.solution(task, Path(folder) / "answer")
-            graded = median(judge.grade(task, answer).start_seconds for _ in range(ROUNDS))
-            plain = median(_plain_start(judge, task, answer) for _ in range(ROUNDS))
-        print(f"start of a graded service, {name}: {graded:.2f} s; plain uvicorn: {plain:.2f} s; "
-              f"the harness adds {graded - plain:.2f} s (goal: at most 0.3)")  # fmt: skip
-
-
-def _plain_start(judge: Grader, task: Task, answer: Path) -> float:
-    """Seconds from starting uvicorn until its start-up is complete, on a fresh SQLite file: no relay, no sandbox."""
-    with TemporaryDirectory(prefix="bench-", dir=judge.scratch) as data:
-        given = {name: value.replace("{secret}", secrets.token_hex(32)).replace("{data}", data)
-                 for name, value in task.environment.items()}  # fmt: skip
-        given |= {"DATABASE_URL": f"sqlite+aiosqlite:///{data}/plain.db", "PATH": os.defpath, "HOME": data}
-        python = str(sandbox.SERVICE_ENVIRONMENT / "bin" / "python")
-        command = [python, "-m", "uvicorn", "app.main:app", "--host", "127.0.0.1", "--port", "0"]
-        began = time.monotonic()
-        process = subprocess.Popen(command, cwd=answer, env=given, stderr=subprocess.STDOUT, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        for line in process.stdout:
-            if b"Uvicorn running on" in line:
-                break
-        seconds = time.monotonic() - began
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        return seconds
-
-
-def _command(what: str, *arguments: str) -> None:
-    began = time.monotonic()
-    command = [sys.executable, str(ROOT / "evals" / "run.py"), *arguments]
-    with TemporaryDirectory(prefix="bench-") as folder:
-        out = ["--out", f"{folder}/out"] if arguments[0] == "run" else []
-        ran = subprocess.run([*command, *out], capture_output=True, text=True, check=False)
-    print(f"{what}: {time.monotonic() - began:.1f} s, exit code {ran.returncode}")
+MEASUREMENTS = {
+    "overhead": harness.overhead,
+    "start": harness.start,
+    "audit": pack.audit,
+    "hook": pack.hook,
+    "assemble": pack.assemble,
+    "tokens": pack.tokens,
+    "eval": harness.evaluate,
+    "prove": harness.prove,
+}
 
 
 def main(wanted: list[str]) -> None:
-    known = ("overhead", "start", "eval", "prove")
-    if unknown := [name for name in wanted if name not in known]:
-        sys.exit(f"scripts/bench: {unknown[0]} is not one of {', '.join(known)}")
-    chosen = wanted or list(known)
-    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, medians of {ROUNDS}")
-    if {"overhead", "start"} & set(chosen):
-        with grader(confined=sandbox.obstacle() is None) as judge:
-            if "overhead" in chosen:
-                overhead(judge)
-            if "start" in chosen:
-                start(judge)
-    if "eval" in chosen:
-        _command("scripts/eval, every task, scripted (goal: at most 60 s)", "run", "--model", "scripted")
-    if "prove" in chosen:
-        _command("prove, every task (goal: at most 300 s)", "prove")
+    if unknown := [name for name in wanted if name not in MEASUREMENTS]:
+        sys.exit(f"scripts/bench: {unknown[0]} is not one of {', '.join(MEASUREMENTS)}")
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, medians of {measure.ROUNDS}", flush=True)
+    for name in wanted or MEASUREMENTS:
+        MEASUREMENTS[name]()
 
 
 if __name__ == "__main__":

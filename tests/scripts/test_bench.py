@@ -4,6 +4,7 @@ import pytest
 from tiny import write_tiny_task
 
 import bench
+from benchmarks import harness, measure, pack
 from harness import tasks
 from harness.agents import packs
 
@@ -24,8 +25,8 @@ def small(tmp_path, monkeypatch):
     write_tiny_task(tmp_path / "tasks")
     monkeypatch.setattr(tasks, "TASKS", tmp_path / "tasks")
     monkeypatch.setattr(packs, "ROOT", plugin)
-    monkeypatch.setattr(bench, "ROOT", plugin)
-    monkeypatch.setattr(bench, "ROUNDS", 1)
+    monkeypatch.setattr(harness, "ROOT", plugin)
+    monkeypatch.setattr(measure, "ROUNDS", 1)
 
 
 def test_costs_are_told_beside_those_without_the_harness(capsys):
@@ -49,5 +50,30 @@ def test_a_whole_command_is_told_with_its_status(capsys, tmp_path):
 
 
 def test_what_can_not_be_measured_is_refused():
-    with pytest.raises(SystemExit, match=r"^scripts/bench: weight is not one of overhead, start, eval, prove$"):
+    with pytest.raises(
+        SystemExit,
+        match=r"^scripts/bench: weight is not one of overhead, start, audit, hook, assemble, tokens, eval, prove$",
+    ):
         bench.main(["weight"])
+
+
+def test_programs_of_the_pack_are_told_beside_others(capsys):
+    bench.main(["audit", "hook", "assemble"])
+    _, audit, hook, assemble = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"audit.py, 2\d{4} lines: [\d.]+ s, [\d.]+ CPU s; ruff check: [\d.]+ CPU s \(goal.*\)", audit)
+    assert re.fullmatch(r"hook after a write: \d+ ms; Python alone: \d+ ms; the hook adds \d+ ms \(goal.*\)", hook)
+    assert re.fullmatch(r"assemble.py --with [\w,]+: [\d.]+ s \(goal.*\); its tests: [\d.]+ s", assemble)
+
+
+def test_nothing_to_review_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(pack, "ROOT", tmp_path)
+    with pytest.raises(RuntimeError, match=r"has no solution to review$"):
+        bench.main(["audit"])
+
+
+def test_tokens_are_told_beside_those_of_the_official_skill(capsys):
+    bench.main(["tokens"])
+    _, _, *lines = capsys.readouterr().out.splitlines()
+    sizes = {name.strip(): int(size) for name, size in (line.rsplit(maxsplit=1) for line in lines)}
+    assert {"always loaded", "fastapi-backend-developer", "fastapi-auth", "FastAPI's own skill"} <= sizes.keys()
+    assert min(sizes.values()) > 100
