@@ -28,7 +28,7 @@ from harness.agents.claude import CLI, QUIET, TOOLS
 from harness.agents.messages import Refusal, Request, events
 from harness.agents.scripted import ScriptedModel, script
 from harness.grade import Grader, grader
-from harness.model import Task
+from harness.model import Status, Task
 
 
 @contextmanager
@@ -112,7 +112,9 @@ def overhead() -> None:
         def ours() -> None:
             place = next(places)
             place.mkdir()
-            Claude(arm("pack"), Setting(place, judge.etc, judge.confined)).work(task, place / "workspace")
+            work = Claude(arm("pack"), Setting(place, judge.etc, judge.confined)).work(task, place / "workspace")
+            if work.status is not Status.COMPLETED:
+                raise RuntimeError(f"the trial did not complete: {work.error}")
 
         base, spent = measure.usual(measure.cost, plain), measure.usual(measure.cost, ours)
     print(f"scripted trial, {task.name}: {spent:.2f} CPU s; bare SDK script: {base:.2f} CPU s; "

@@ -1,4 +1,9 @@
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from tiny import write_tiny_task
@@ -77,3 +82,26 @@ def test_tokens_are_told_beside_those_of_the_official_skill(capsys):
     sizes = {name.strip(): int(size) for name, size in (line.rsplit(maxsplit=1) for line in lines)}
     assert {"always loaded", "fastapi-backend-developer", "fastapi-auth", "FastAPI's own skill"} <= sizes.keys()
     assert min(sizes.values()) > 100
+
+
+BUSY = "import time; end = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
+
+
+def test_cost_counts_programs_that_nobody_waited_for():
+    def waited():
+        subprocess.run([sys.executable, "-c", BUSY], check=True)
+
+    def killed():
+        """A child of a child is killed with its parent, as the programs of a sandbox are."""
+        inner = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY + chr(10) + 'time.sleep(60)'!r}])"
+        process = subprocess.Popen([sys.executable, "-c", inner], start_new_session=True)
+        deadline = time.monotonic() + 20
+        while measure.cpu_seconds() - before < 0.5 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    before = measure.cpu_seconds()
+    assert measure.cost(killed) >= 0.4
+    assert measure.cost(waited) >= 0.4
+    assert measure.cost(lambda: time.sleep(0.3)) < 0.2
