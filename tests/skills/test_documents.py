@@ -81,7 +81,7 @@ def test_commands_that_copy_make_a_service_that_passes_its_tests(workspace_at, t
         for block in re.findall(r"```bash\n(.*?)```", skill.read_text(), re.DOTALL)
         if "/scripts/assemble.py" in block
     ]
-    assert len(commands) >= 4
+    assert len(commands) >= 10
     script = tmp_path / "assemble.sh"
     script.write_text("set -e\n" + "".join(commands))
     subprocess.run(["bash", script.name], cwd=tmp_path, check=True, capture_output=True)
