@@ -11,7 +11,7 @@ from played import AGENT, Given, Player, api, bash, place, setting, write_pack
 
 from harness import sandbox
 from harness.agents import Claude, Live, arm, claude
-from harness.agents.messages import Refusal, text, tool
+from harness.agents.messages import MAIN, Refusal, text, tool
 from harness.agents.scripted import Script, ScriptedModel
 from harness.agents.server import Passed
 from harness.model import Status
@@ -69,6 +69,25 @@ def test_the_scripted_model_plays_the_solution_through_the_agent(run, pack, task
     assert {line["thread"] for line in work.transcript} == {"main", "agent"}
     assert {line["role"] for line in work.transcript} == {"assistant", "user", "notification", "result"}
     assert json.loads(json.dumps(work.transcript))
+
+
+def test_the_pack_reviews_what_its_agent_writes(run):
+    """The next request after a write holds what its audit found, and nothing after that of a clean file."""
+    good = "from fastapi import FastAPI\n\napp = FastAPI()\n"
+    bad = f"import jwt\n{good}\n\ndef read(token, key):\n    return jwt.decode(token, key)\n"
+    call = tool("toolu_call", "Agent", description="Build", prompt="Build it",
+                subagent_type="fastapi-pack:fastapi-backend-developer")  # fmt: skip
+    writes = [
+        [tool(f"toolu_write_{name}", "Write", file_path=f"{sandbox.WORKSPACE}/app/{name}.py", content=code)]
+        for name, code in (("clean", good), ("faulty", bad))
+    ]
+    player = Player([[call]], writes)
+    work, files = run(arm("pack"), player)
+    assert work.status is Status.COMPLETED, work.error
+    assert files["app/faulty.py"] == bad
+    sent = {request.turn: request.raw.decode() for request in player.requests if request.thread != MAIN}
+    assert "hook additional context" not in sent[1]
+    assert "faulty.py:8: FR303 a token is decoded without `algorithms`." in sent[2]
 
 
 def test_the_bare_arm_has_neither_agent_nor_skill(run):
